@@ -1,0 +1,1 @@
+//! Assembly of an agent: local state, anti-entropy, sockets, reload

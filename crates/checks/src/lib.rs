@@ -1,0 +1,1 @@
+//! Health check runners around a pure status machine

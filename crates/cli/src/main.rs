@@ -1,0 +1,2 @@
+//! The binary `consul`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! An HTTP client for Consul's API

@@ -1,0 +1,1 @@
+//! What a domain provides: commands, queries, actions, routes, access

@@ -1,0 +1,1 @@
+//! DNS name grammar, answers and truncation, without a socket

@@ -1,0 +1,1 @@
+//! The replicated resources, one folder each

@@ -1,0 +1,1 @@
+//! Sans-I/O consensus core with the semantics of hashicorp/raft

@@ -1,0 +1,1 @@
+//! The Raft host, the one write path and the one read path

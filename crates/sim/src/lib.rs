@@ -1,0 +1,1 @@
+//! Deterministic cluster simulator: faults under a seed, checkers, planted bugs

@@ -1,0 +1,1 @@
+//! Versioned in-memory tables with indexes, transactions, exact watches and consistent snapshots

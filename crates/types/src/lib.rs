@@ -1,0 +1,28 @@
+//! The words of Proconsul: names, indexes, Go-style durations, the public
+//! resource structs, and the JSON and msgpack conventions that all of them
+//! share.
+//!
+//! One struct describes one concept. The HTTP API, the Raft log, snapshots,
+//! the command line and the agent's files all serialise the same Rust type:
+//! `serde` tells a human-readable format (JSON, as Consul's HTTP API shows it)
+//! from a binary one (msgpack, as Consul's RPC writes it) through
+//! [`serde::Serializer::is_human_readable`].
+//!
+//! This crate does no I/O, reads no clock and makes no random numbers.
+
+pub mod bytes;
+pub mod catalog;
+pub mod check;
+pub mod duration;
+pub mod json;
+pub mod kv;
+pub mod meta;
+pub mod msgpack;
+pub mod name;
+pub mod proxy;
+
+pub use crate::bytes::Blob;
+pub use duration::GoDuration;
+pub use name::{
+    CheckId, Datacenter, Index, NodeId, NodeName, SecretId, ServiceId, ServiceName, SessionId,
+};

@@ -1,0 +1,1 @@
+//! Msgpack as Consul writes it ("old spec").

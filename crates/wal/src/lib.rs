@@ -1,0 +1,1 @@
+//! Write-ahead log, stable store and snapshot store over a Disk trait
