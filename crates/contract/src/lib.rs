@@ -1,1 +1,34 @@
-//! What a domain provides: commands, queries, actions, routes, access
+//! What a domain provides, and what the machinery asks of it.
+//!
+//! A domain (`kv`, `catalog`, …) is data and pure functions. This crate is the
+//! form that they take: a [`Command`] goes through the log, a [`Query`] runs over a
+//! snapshot and may block, a [`Route`] turns an HTTP request into a [`Call`] of one
+//! of the two. `server` and `http-server` run calls and know nothing else about
+//! domains; domains know nothing of either.
+//!
+//! - Types are erased in one place, [`erased`]: a handler's typed command reaches
+//!   `apply` on the same server as the value it was, without an encoding between.
+//!   Bytes appear where a command enters the log or leaves the process.
+//! - Authorization is part of the contract. A command or query cannot be defined
+//!   without saying what it needs, a query not without saying which rows a reader
+//!   may see, and [`Authorized`] is the only thing that the write path accepts.
+//! - Forwarding, blocking, consistency modes, pruning, `filter=`, headers and error
+//!   codes are written once, outside of the domains.
+//!
+//! Nothing here does I/O, reads a clock or makes random numbers.
+
+pub mod call;
+pub mod domain;
+pub mod erased;
+pub mod error;
+pub mod options;
+pub mod request;
+pub mod response;
+
+pub use call::{Applied, Authorized, Command, Found, LeaderView, Pruned, Query};
+pub use domain::{CommandDef, Domain, RecordDef, Route, Verb};
+pub use erased::{AnyCommand, AnyQuery, Evaluated, QueryKey};
+pub use error::{CallError, ErrorKind};
+pub use options::{Consistency, ReadOptions};
+pub use request::{AgentFacts, Params, Request};
+pub use response::{Body, Call, Encoding, ReadCall, Response, Show, WriteCall};

@@ -1,12 +1,15 @@
 //! Newtypes for every index, id and name.
 //!
 //! The string types share their text (`Arc<str>`): a node name that stands in
-//! ten thousand rows is one allocation per writer, and cloning is a counter.
+//! ten thousand rows is one allocation per writer, cloning is a counter, and an
+//! empty name takes no allocation at all.
 //! They do not validate: Consul stores whatever text a client sends, and says
 //! no in the few places that `reference/http-api.md` names.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,36 +17,56 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 macro_rules! text_newtype {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        #[derive(Clone, Default)]
+        pub struct $name(Option<Arc<str>>);
 
         impl $name {
             /// The text itself.
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_deref().unwrap_or("")
             }
 
             /// Whether the text is empty, which in Consul's formats means "not given".
             pub fn is_empty(&self) -> bool {
-                self.0.is_empty()
+                self.0.is_none()
             }
         }
 
-        impl Default for $name {
-            fn default() -> Self {
-                Self(Arc::from(""))
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.as_str() == other.as_str()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.as_str().cmp(other.as_str())
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.as_str().hash(state);
             }
         }
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(Arc::from(text))
+                Self((!text.is_empty()).then(|| Arc::from(text)))
             }
         }
 
         impl From<String> for $name {
             fn from(text: String) -> Self {
-                Self(Arc::from(text))
+                Self::from(text.as_str())
             }
         }
 
@@ -55,31 +78,31 @@ macro_rules! text_newtype {
 
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
         impl Borrow<str> for $name {
             fn borrow(&self) -> &str {
-                &self.0
+                self.as_str()
             }
         }
 
         impl PartialEq<str> for $name {
             fn eq(&self, other: &str) -> bool {
-                &*self.0 == other
+                self.as_str() == other
             }
         }
 
         impl PartialEq<&str> for $name {
             fn eq(&self, other: &&str) -> bool {
-                &*self.0 == *other
+                self.as_str() == *other
             }
         }
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
+                serializer.serialize_str(self.as_str())
             }
         }
 
@@ -95,13 +118,13 @@ macro_rules! visible_text {
     ($($name:ident),*) => { $(
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", &*self.0)
+                write!(f, "{:?}", self.as_str())
             }
         }
     )* };

@@ -1,0 +1,161 @@
+//! Commands and queries.
+
+use std::hash::Hash;
+
+use acl::{Authorizer, PermissionDenied};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use store::{Reader, State, Tx};
+use types::{Datacenter, Index};
+
+use crate::error::CallError;
+
+/// A change of the replicated state.
+///
+/// It travels as it was typed: from a handler through authorization and
+/// [`Command::prepare`] on the leader to [`Command::apply`], which runs on every
+/// server. Encoded (msgpack, the fields of `reference/rpc-wire.md` section 16) it
+/// is what the Raft log holds behind its tag.
+pub trait Command: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// First byte of the log entry (`reference/raft-and-snapshots.md` section 7).
+    /// Commands of the same tag are told apart by their fields, as in Consul.
+    const TAG: u8;
+    /// The RPC name, `KVS.Apply`.
+    const NAME: &'static str;
+    /// What the caller gets.
+    type Reply: Send + 'static;
+
+    /// The datacenter whose servers must apply it; empty for this one.
+    fn datacenter(&self) -> &Datacenter;
+
+    /// Whether the holder of the token may do this. The state tells what exists
+    /// already, where that makes a difference.
+    fn authorize(&self, who: &Authorizer, state: &State) -> Result<(), PermissionDenied>;
+
+    /// Runs on the leader before the log: validates against the state and makes all
+    /// choices that must be the same on every server (ids, times).
+    fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError> {
+        let _ = leader;
+        Ok(())
+    }
+
+    /// Changes the state. Deterministic: the same log gives the same state on every
+    /// server. An error is part of the result and leaves the state as it was.
+    fn apply(&self, tx: &mut Tx<'_>) -> Applied<Self::Reply>;
+}
+
+/// What applying a command gave.
+pub type Applied<T> = Result<T, CallError>;
+
+/// What a leader knows when it prepares a command.
+pub struct LeaderView<'l> {
+    /// The newest state.
+    pub state: &'l State,
+    /// Wall clock, nanoseconds since the Unix epoch.
+    pub now_unix_nanos: u64,
+    /// Fresh random bits for ids.
+    pub random: &'l mut dyn FnMut() -> u128,
+    /// The datacenter of this server.
+    pub datacenter: &'l Datacenter,
+}
+
+/// A read of the replicated state. Two equal queries are the same question: the
+/// machinery answers all who ask it with one evaluation.
+pub trait Query: Clone + Eq + Hash + Send + Sync + 'static {
+    /// The RPC name, `Health.ServiceNodes`.
+    const NAME: &'static str;
+    /// Whether results are kept until the state they came from changes. False for
+    /// reads that are as cheap as looking the result up.
+    const KEPT: bool = true;
+    /// The rows, in the form that the caller gets.
+    type Reply: Send + Sync + 'static;
+
+    /// Whether the holder of the token may ask at all.
+    fn authorize(&self, who: &Authorizer) -> Result<(), PermissionDenied>;
+
+    /// Answers over a snapshot; what the reader looked at is what a blocked caller
+    /// waits for.
+    fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply>;
+
+    /// Takes away the rows that the holder of the token may not see.
+    fn prune(&self, who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply>;
+
+    /// Applies what the caller asked for beyond the rows (`filter=`), after pruning,
+    /// so that a filter cannot probe what is hidden.
+    fn refine(&self, reply: Self::Reply) -> Result<Self::Reply, CallError> {
+        Ok(reply)
+    }
+}
+
+/// Rows, and the index under which a client waits for their next change.
+#[derive(Clone, Debug)]
+pub struct Found<T> {
+    /// `X-Consul-Index`: grows when the rows change.
+    pub index: Index,
+    /// The rows.
+    pub reply: T,
+    /// Whether the one object that was asked for does not exist. A caller that
+    /// blocks on such an object sleeps on until it appears, whatever the index does.
+    pub absent: bool,
+}
+
+impl<T> Found<T> {
+    /// Rows as of this index.
+    pub fn new(index: Index, reply: T) -> Self {
+        Self { index: index.max(Index(1)), reply, absent: false }
+    }
+
+    /// The object does not exist.
+    pub fn absent(index: Index, reply: T) -> Self {
+        Self { absent: true, ..Self::new(index, reply) }
+    }
+}
+
+/// Rows after pruning.
+#[derive(Clone, Debug)]
+pub struct Pruned<T> {
+    /// The rows that may be seen.
+    pub reply: T,
+    /// Whether any row was taken away (`X-Consul-Results-Filtered-By-ACLs`).
+    pub removed: bool,
+}
+
+impl<T> Pruned<T> {
+    /// All rows may be seen.
+    pub fn nothing(reply: T) -> Self {
+        Self { reply, removed: false }
+    }
+}
+
+impl<R> Pruned<Vec<R>> {
+    /// Keeps the rows for which `visible` says yes.
+    pub fn keep(mut rows: Vec<R>, mut visible: impl FnMut(&R) -> bool) -> Self {
+        let before = rows.len();
+        rows.retain(|row| visible(row));
+        Self { removed: rows.len() < before, reply: rows }
+    }
+}
+
+/// Proof that the permission to run `T` was checked: nothing else can make one.
+#[derive(Debug)]
+pub struct Authorized<T>(T);
+
+impl<C: crate::AnyCommand + ?Sized> Authorized<Box<C>> {
+    /// Checks a command.
+    pub fn command(command: Box<C>, who: &Authorizer, state: &State) -> Result<Self, CallError> {
+        command.authorize(who, state)?;
+        Ok(Self(command))
+    }
+}
+
+impl<T> Authorized<T> {
+    /// The checked call.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+
+    /// The checked call, to be prepared in place.
+    pub fn get_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}

@@ -1,0 +1,98 @@
+//! The descriptor of a domain.
+
+use http::Method;
+use store::{AnyTable, State, Tx};
+
+use crate::call::Command;
+use crate::erased::AnyCommand;
+use crate::error::CallError;
+use crate::request::Request;
+use crate::response::Call;
+
+/// Everything the machinery needs to know about one replicated resource.
+pub struct Domain {
+    /// The name of the folder.
+    pub name: &'static str,
+    /// Its tables.
+    pub tables: &'static [&'static dyn AnyTable],
+    /// How its commands are read from the log.
+    pub commands: &'static [CommandDef],
+    /// How its rows enter and leave snapshots.
+    pub records: &'static [RecordDef],
+    /// Its HTTP routes.
+    pub routes: &'static [Route],
+}
+
+/// How a command is read back from the log.
+pub struct CommandDef {
+    /// First byte of the entry.
+    pub tag: u8,
+    /// The RPC name.
+    pub name: &'static str,
+    /// Decodes what follows the tag.
+    pub decode: fn(&[u8]) -> Result<Box<dyn AnyCommand>, types::msgpack::DecodeError>,
+}
+
+impl CommandDef {
+    /// The definition of `C`.
+    pub const fn of<C: Command>() -> Self {
+        Self {
+            tag: C::TAG,
+            name: C::NAME,
+            decode: |bytes| {
+                types::msgpack::from_slice::<C>(bytes)
+                    .map(|command| Box::new(command) as Box<dyn AnyCommand>)
+            },
+        }
+    }
+}
+
+/// How rows of one kind are written to a snapshot and read from it
+/// (`reference/raft-and-snapshots.md` section 10).
+pub struct RecordDef {
+    /// First byte of the record.
+    pub tag: u8,
+    /// Calls the function with each record's msgpack, in key order.
+    pub save: fn(&State, &mut dyn FnMut(&[u8])),
+    /// Decodes the record at the beginning of the bytes, stores its rows, and returns
+    /// how many bytes it took.
+    pub restore: fn(&[u8], &mut Tx<'_>) -> Result<usize, types::msgpack::DecodeError>,
+}
+
+/// One path of the HTTP API with the methods it answers.
+pub struct Route {
+    /// The path. One that ends in `/` stands for everything below it.
+    pub path: &'static str,
+    /// The methods, in the order in which `Allow` lists them.
+    pub verbs: &'static [Verb],
+}
+
+/// One method of a route.
+pub struct Verb {
+    /// The method.
+    pub method: Method,
+    /// Turns the request into a call.
+    pub call: fn(&Request) -> Result<Call, CallError>,
+}
+
+impl Verb {
+    /// GET.
+    pub const fn get(call: fn(&Request) -> Result<Call, CallError>) -> Self {
+        Self { method: Method::GET, call }
+    }
+
+    /// PUT.
+    pub const fn put(call: fn(&Request) -> Result<Call, CallError>) -> Self {
+        Self { method: Method::PUT, call }
+    }
+
+    /// DELETE.
+    pub const fn delete(call: fn(&Request) -> Result<Call, CallError>) -> Self {
+        Self { method: Method::DELETE, call }
+    }
+
+    /// POST.
+    pub const fn post(call: fn(&Request) -> Result<Call, CallError>) -> Self {
+        Self { method: Method::POST, call }
+    }
+}

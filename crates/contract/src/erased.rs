@@ -1,0 +1,148 @@
+//! Commands and queries without their types: the one place where they are erased.
+//!
+//! Every [`Command`] is an [`AnyCommand`] and every [`Query`] an [`AnyQuery`]; a
+//! reply comes back as `dyn Any` and is the very value that `apply` or `run` made.
+
+use std::any::{Any, TypeId};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use acl::{Authorizer, PermissionDenied};
+use bytes::Bytes;
+use store::{Reader, State, Tx};
+use types::{Datacenter, Index};
+
+use crate::call::{Command, LeaderView, Query};
+use crate::error::CallError;
+
+/// A [`Command`] of unknown type.
+pub trait AnyCommand: Send + Sync + 'static {
+    /// See [`Command::NAME`].
+    fn name(&self) -> &'static str;
+    /// See [`Command::datacenter`].
+    fn datacenter(&self) -> &Datacenter;
+    /// See [`Command::authorize`].
+    fn authorize(&self, who: &Authorizer, state: &State) -> Result<(), PermissionDenied>;
+    /// See [`Command::prepare`].
+    fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError>;
+    /// The bytes of the log entry: the tag, then msgpack.
+    fn encode(&self) -> Bytes;
+    /// See [`Command::apply`]. The reply is the command's `Reply`.
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Box<dyn Any + Send>, CallError>;
+}
+
+impl<C: Command> AnyCommand for C {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
+
+    fn datacenter(&self) -> &Datacenter {
+        Command::datacenter(self)
+    }
+
+    fn authorize(&self, who: &Authorizer, state: &State) -> Result<(), PermissionDenied> {
+        Command::authorize(self, who, state)
+    }
+
+    fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError> {
+        Command::prepare(self, leader)
+    }
+
+    fn encode(&self) -> Bytes {
+        let mut bytes = vec![C::TAG];
+        types::msgpack::append(&mut bytes, self);
+        bytes.into()
+    }
+
+    fn apply(&self, tx: &mut Tx<'_>) -> Result<Box<dyn Any + Send>, CallError> {
+        Command::apply(self, tx).map(|reply| Box::new(reply) as Box<dyn Any + Send>)
+    }
+}
+
+/// A [`Query`] of unknown type.
+pub trait AnyQuery: Send + Sync + 'static {
+    /// See [`Query::NAME`].
+    fn name(&self) -> &'static str;
+    /// See [`Query::KEPT`].
+    fn is_kept(&self) -> bool;
+    /// See [`Query::authorize`].
+    fn authorize(&self, who: &Authorizer) -> Result<(), PermissionDenied>;
+    /// Runs, prunes and refines.
+    fn evaluate(&self, who: &Authorizer, reader: &mut Reader<'_>) -> Result<Evaluated, CallError>;
+    /// For comparison with another query of the same type.
+    fn as_any(&self) -> &dyn Any;
+    /// Whether the other is the same question.
+    fn equals(&self, other: &dyn AnyQuery) -> bool;
+    /// Feeds the question to a hasher.
+    fn feed(&self, hasher: &mut dyn Hasher);
+}
+
+/// The answer to a query.
+#[derive(Clone)]
+pub struct Evaluated {
+    /// See [`crate::Found::index`].
+    pub index: Index,
+    /// The query's `Reply`.
+    pub reply: Arc<dyn Any + Send + Sync>,
+    /// See [`crate::Found::absent`].
+    pub absent: bool,
+    /// See [`crate::Pruned::removed`].
+    pub removed: bool,
+}
+
+impl<Q: Query> AnyQuery for Q {
+    fn name(&self) -> &'static str {
+        Q::NAME
+    }
+
+    fn is_kept(&self) -> bool {
+        Q::KEPT
+    }
+
+    fn authorize(&self, who: &Authorizer) -> Result<(), PermissionDenied> {
+        Query::authorize(self, who)
+    }
+
+    fn evaluate(&self, who: &Authorizer, reader: &mut Reader<'_>) -> Result<Evaluated, CallError> {
+        let found = self.run(reader);
+        let pruned = self.prune(who, found.reply);
+        let reply = self.refine(pruned.reply)?;
+        Ok(Evaluated {
+            index: found.index,
+            reply: Arc::new(reply),
+            absent: found.absent,
+            removed: pruned.removed,
+        })
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn equals(&self, other: &dyn AnyQuery) -> bool {
+        other.as_any().downcast_ref::<Q>().is_some_and(|other| self == other)
+    }
+
+    fn feed(&self, mut hasher: &mut dyn Hasher) {
+        TypeId::of::<Q>().hash(&mut hasher);
+        self.hash(&mut hasher);
+    }
+}
+
+/// A query as the key of a map.
+#[derive(Clone)]
+pub struct QueryKey(pub Arc<dyn AnyQuery>);
+
+impl PartialEq for QueryKey {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.equals(&*other.0)
+    }
+}
+
+impl Eq for QueryKey {}
+
+impl Hash for QueryKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.feed(state);
+    }
+}

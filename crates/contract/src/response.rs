@@ -1,0 +1,187 @@
+//! What a handler answers: a call to run, or a response at once.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::call::{Command, Query};
+use crate::erased::{AnyCommand, AnyQuery};
+use crate::options::ReadOptions;
+
+/// A response without the conventions that all responses share.
+#[derive(Debug)]
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// Headers beyond the shared ones.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body.
+    pub body: Body,
+}
+
+/// The body of a response.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// Nothing, and no content type.
+    #[default]
+    Empty,
+    /// JSON, already encoded (compact or indented as [`Encoding`] said).
+    Json(Bytes),
+    /// Bytes of another content type.
+    Bytes {
+        /// `Content-Type`.
+        content_type: &'static str,
+        /// The bytes.
+        bytes: Bytes,
+    },
+}
+
+impl Response {
+    /// 200 with nothing.
+    pub fn ok() -> Self {
+        Self { status: StatusCode::OK, headers: Vec::new(), body: Body::Empty }
+    }
+
+    /// 404 with nothing.
+    pub fn not_found() -> Self {
+        Self { status: StatusCode::NOT_FOUND, headers: Vec::new(), body: Body::Empty }
+    }
+
+    /// 200 with a value as JSON.
+    pub fn json<T: Serialize + ?Sized>(value: &T, encoding: Encoding) -> Self {
+        Self::encoded(encoding.encode(value))
+    }
+
+    /// 200 with encoded JSON.
+    pub fn encoded(bytes: Bytes) -> Self {
+        Self { status: StatusCode::OK, headers: Vec::new(), body: Body::Json(bytes) }
+    }
+
+    /// Plain text with this status.
+    pub fn text(status: StatusCode, text: impl Into<String>) -> Self {
+        let bytes = Bytes::from(text.into());
+        let body = Body::Bytes { content_type: "text/plain; charset=utf-8", bytes };
+        Self { status, headers: Vec::new(), body }
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// How JSON is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// No blanks.
+    Compact,
+    /// Four blanks a level: `?pretty`, and always in `-dev`.
+    Indented,
+}
+
+impl Encoding {
+    /// Encodes a value.
+    pub fn encode<T: Serialize + ?Sized>(self, value: &T) -> Bytes {
+        match self {
+            Encoding::Compact => types::json::encode(value).into(),
+            Encoding::Indented => types::json::encode_pretty(value).into(),
+        }
+    }
+}
+
+/// What a request asks for.
+pub enum Call {
+    /// A query, which may block.
+    Read(ReadCall),
+    /// A command, which goes through the log.
+    Write(WriteCall),
+    /// Nothing that needs the state: the answer.
+    Answer(Response),
+}
+
+/// A query with the way to show its reply.
+pub struct ReadCall {
+    /// The query.
+    pub query: Arc<dyn AnyQuery>,
+    /// Where, how fresh, how long.
+    pub options: ReadOptions,
+    /// How the reply is shown.
+    pub show: Show,
+    /// Whether `X-Consul-Effective-Consistency` is sent.
+    pub tells_consistency: bool,
+}
+
+/// How the reply of a query is shown.
+pub enum Show {
+    /// As JSON. The same bytes serve everybody who asks the same question.
+    Json(fn(&(dyn Any + Send + Sync), Encoding) -> Bytes),
+    /// In a way of its own.
+    Custom(Box<dyn FnOnce(&(dyn Any + Send + Sync), Encoding) -> Response + Send>),
+}
+
+/// A command with the way to show its reply.
+pub struct WriteCall {
+    /// The command.
+    pub command: Box<dyn AnyCommand>,
+    /// How the reply is shown.
+    pub show: fn(&(dyn Any + Send), Encoding) -> Response,
+}
+
+impl Call {
+    /// A query whose reply is shown as JSON.
+    pub fn read<Q: Query>(query: Q, options: ReadOptions) -> Self
+    where
+        Q::Reply: Serialize,
+    {
+        let show = Show::Json(|reply, encoding| encoding.encode(reply_of::<Q>(reply)));
+        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false })
+    }
+
+    /// A query whose reply is shown in a way of its own.
+    pub fn read_with<Q: Query>(
+        query: Q,
+        options: ReadOptions,
+        show: impl FnOnce(&Q::Reply, Encoding) -> Response + Send + 'static,
+    ) -> Self {
+        let show = Show::Custom(Box::new(move |reply, encoding| {
+            show(reply_of::<Q>(reply), encoding)
+        }));
+        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false })
+    }
+
+    /// The same, sending `X-Consul-Effective-Consistency`.
+    #[must_use]
+    pub fn telling_consistency(mut self) -> Self {
+        if let Call::Read(read) = &mut self {
+            read.tells_consistency = true;
+        }
+        self
+    }
+
+    /// A command whose reply is shown as JSON.
+    pub fn write<C: Command>(command: C) -> Self
+    where
+        C::Reply: Serialize,
+    {
+        let show = |reply: &(dyn Any + Send), encoding: Encoding| {
+            let reply = reply.downcast_ref::<C::Reply>();
+            Response::json(reply.expect("a command's reply has the command's reply type"), encoding)
+        };
+        Call::Write(WriteCall { command: Box::new(command), show })
+    }
+
+    /// A command that answers `true` once it is applied.
+    pub fn write_then_true<C: Command>(command: C) -> Self {
+        let show = |_: &(dyn Any + Send), encoding: Encoding| Response::json(&true, encoding);
+        Call::Write(WriteCall { command: Box::new(command), show })
+    }
+}
+
+fn reply_of<Q: Query>(reply: &(dyn Any + Send + Sync)) -> &Q::Reply {
+    reply.downcast_ref::<Q::Reply>().expect("a query's reply has the query's reply type")
+}

@@ -1,0 +1,31 @@
+//! The key/value store.
+//!
+//! Keys are texts in byte order; "folders" exist only in the eye of the client.
+//! Semantics: `reference/http-api.md` 3.1.
+//!
+//! - Every write that changes something sets the key's `ModifyIndex`; writing what
+//!   is already there changes nothing and wakes nobody.
+//! - A deleted key leaves a tombstone with the index of its deletion, so that the
+//!   index of a prefix does not go backwards. Tombstones are reaped in time.
+//! - The value, the flags and the lock are one row: a reader sees them together.
+
+mod access;
+mod command;
+mod endpoint;
+mod query;
+mod table;
+
+pub use command::{KvCommand, KvOp, TombstoneReap};
+pub use query::{KvGet, KvKeys, KvList};
+pub use table::{KVS, TOMBSTONES, Tombstone};
+
+use contract::{CommandDef, Domain};
+
+/// The key/value store.
+pub const DOMAIN: Domain = Domain {
+    name: "kv",
+    tables: &[&KVS, &TOMBSTONES],
+    commands: &[CommandDef::of::<KvCommand>(), CommandDef::of::<TombstoneReap>()],
+    records: table::RECORDS,
+    routes: endpoint::ROUTES,
+};

@@ -1,0 +1,90 @@
+//! The keys, and what remains of deleted ones.
+
+use std::sync::Arc;
+
+use contract::RecordDef;
+use serde::{Deserialize, Serialize};
+use store::{Key, State, Table, Tx};
+use types::kv::KvEntry;
+use types::{Index, msgpack};
+
+/// All keys.
+pub const KVS: Table<KvEntry> = Table::new("kvs", |entry| key(&entry.key));
+
+/// What remains of deleted keys.
+pub const TOMBSTONES: Table<Tombstone> = Table::new("tombstones", |tombstone| key(&tombstone.key));
+
+/// The primary key shares the memory of the row's own text.
+fn key(text: &Arc<str>) -> Key {
+    Arc::from(Arc::clone(text))
+}
+
+/// A deleted key and when it was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tombstone {
+    /// The key.
+    pub key: Arc<str>,
+    /// The index of the deletion.
+    pub index: Index,
+}
+
+/// The index that an answer about nothing reports: the last change of any key.
+pub(super) fn table_index(state: &State) -> Index {
+    state.index_of(KVS.name).max(state.index_of(TOMBSTONES.name))
+}
+
+/// Stores a key as it is and files the change.
+pub(super) fn store(tx: &mut Tx<'_>, entry: KvEntry) {
+    tx.put(&KVS, entry);
+    tx.bump(KVS.name);
+}
+
+/// Deletes a key, leaving a tombstone. Deleting nothing changes nothing.
+pub(super) fn delete(tx: &mut Tx<'_>, key: &str) -> bool {
+    let Some(old) = tx.delete(&KVS, key.as_bytes()) else { return false };
+    let index = tx.index();
+    tx.put(&TOMBSTONES, Tombstone { key: Arc::clone(&old.key), index });
+    tx.bump(KVS.name);
+    tx.bump(TOMBSTONES.name);
+    true
+}
+
+/// How keys and tombstones stand in snapshots.
+pub(super) const RECORDS: &[RecordDef] = &[
+    RecordDef { tag: 2, save: save_keys, restore: restore_key },
+    RecordDef { tag: 5, save: save_tombstones, restore: restore_tombstone },
+];
+
+fn save_keys(state: &State, write: &mut dyn FnMut(&[u8])) {
+    for entry in state.peek_prefix(&KVS, &[]) {
+        write(&msgpack::to_vec(entry));
+    }
+}
+
+fn restore_key(bytes: &[u8], tx: &mut Tx<'_>) -> Result<usize, msgpack::DecodeError> {
+    let (entry, length) = msgpack::from_prefix::<KvEntry>(bytes)?;
+    tx.put(&KVS, entry);
+    Ok(length)
+}
+
+/// A tombstone in a snapshot is an entry of which only two fields matter.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct TombstoneRecord {
+    key: String,
+    modify_index: Index,
+}
+
+fn save_tombstones(state: &State, write: &mut dyn FnMut(&[u8])) {
+    for tombstone in state.peek_prefix(&TOMBSTONES, &[]) {
+        let record =
+            TombstoneRecord { key: tombstone.key.to_string(), modify_index: tombstone.index };
+        write(&msgpack::to_vec(&record));
+    }
+}
+
+fn restore_tombstone(bytes: &[u8], tx: &mut Tx<'_>) -> Result<usize, msgpack::DecodeError> {
+    let (record, length) = msgpack::from_prefix::<TombstoneRecord>(bytes)?;
+    tx.put(&TOMBSTONES, Tombstone { key: record.key.into(), index: record.modify_index });
+    Ok(length)
+}
