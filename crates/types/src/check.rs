@@ -198,7 +198,11 @@ pub struct HealthCheckDefinition {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub session_name: String,
     /// Time to live. Consul writes it as a number of nanoseconds in JSON too.
-    #[serde(rename = "TTL", serialize_with = "nanoseconds", skip_serializing_if = "GoDuration::is_zero")]
+    #[serde(
+        rename = "TTL",
+        serialize_with = "nanoseconds",
+        skip_serializing_if = "GoDuration::is_zero"
+    )]
     pub ttl: GoDuration,
 }
 
@@ -264,7 +268,11 @@ pub struct CheckDefinition {
     #[serde(rename = "H2PING", skip_serializing_if = "String::is_empty")]
     pub h2ping: String,
     /// Whether the ping goes over TLS; true when not given.
-    #[serde(rename = "H2PingUseTLS", alias = "h2ping_use_tls", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "H2PingUseTLS",
+        alias = "h2ping_use_tls",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub h2ping_use_tls: Option<bool>,
     /// `host:port[/service]`.
     #[serde(rename = "GRPC", skip_serializing_if = "String::is_empty")]
@@ -301,10 +309,18 @@ pub struct CheckDefinition {
     #[serde(rename = "TTL", skip_serializing_if = "GoDuration::is_zero")]
     pub ttl: GoDuration,
     /// SNI and verified name.
-    #[serde(rename = "TLSServerName", alias = "tls_server_name", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        rename = "TLSServerName",
+        alias = "tls_server_name",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub tls_server_name: String,
     /// Whether the certificate is not verified.
-    #[serde(rename = "TLSSkipVerify", alias = "tls_skip_verify", skip_serializing_if = "is_default")]
+    #[serde(
+        rename = "TLSSkipVerify",
+        alias = "tls_skip_verify",
+        skip_serializing_if = "is_default"
+    )]
     pub tls_skip_verify: bool,
     /// Successes in a row before the check passes.
     #[serde(alias = "success_before_passing", skip_serializing_if = "is_zero")]
@@ -316,7 +332,10 @@ pub struct CheckDefinition {
     #[serde(alias = "failures_before_critical", skip_serializing_if = "is_zero")]
     pub failures_before_critical: i64,
     /// How long critical until the service is removed; 0 for never.
-    #[serde(alias = "deregister_critical_service_after", skip_serializing_if = "GoDuration::is_zero")]
+    #[serde(
+        alias = "deregister_critical_service_after",
+        skip_serializing_if = "GoDuration::is_zero"
+    )]
     pub deregister_critical_service_after: GoDuration,
     /// Most bytes of output kept; can only lower the agent's limit.
     #[serde(alias = "output_max_size", skip_serializing_if = "is_zero")]

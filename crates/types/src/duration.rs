@@ -122,8 +122,7 @@ fn parse_term<'a>(rest: &'a str, text: &str) -> Result<(u64, &'a str), ParseDura
     if whole.is_empty() && fraction.is_empty() {
         return Err(invalid());
     }
-    let unit_len =
-        rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
+    let unit_len = rest.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(rest.len());
     let (unit, rest) = rest.split_at(unit_len);
     let scale = match unit {
         "" => return Err(ParseDurationError::MissingUnit(text.to_owned())),
@@ -304,6 +303,9 @@ mod tests {
         assert_eq!(error(""), r#"time: invalid duration """#);
         assert_eq!(error("5"), r#"time: missing unit in duration "5""#);
         assert_eq!(error("5x"), r#"time: unknown unit "x" in duration "5x""#);
-        assert_eq!(error("9223372036854775808ns"), r#"time: invalid duration "9223372036854775808ns""#);
+        assert_eq!(
+            error("9223372036854775808ns"),
+            r#"time: invalid duration "9223372036854775808ns""#
+        );
     }
 }

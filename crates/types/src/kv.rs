@@ -47,6 +47,8 @@ fn serialize_text<S: serde::Serializer>(text: &Arc<str>, serializer: S) -> Resul
     serializer.serialize_str(text)
 }
 
-fn deserialize_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+fn deserialize_text<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Arc<str>, D::Error> {
     String::deserialize(deserializer).map(Arc::from)
 }

@@ -191,7 +191,11 @@ pub struct AccessLogs {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub path: String,
     /// A JSON format.
-    #[serde(rename = "JSONFormat", alias = "json_format", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        rename = "JSONFormat",
+        alias = "json_format",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub json_format: String,
     /// A text format.
     #[serde(alias = "text_format", skip_serializing_if = "String::is_empty")]

@@ -1,1 +1,0 @@
-//! Msgpack as Consul writes it ("old spec").
