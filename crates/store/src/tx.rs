@@ -93,6 +93,11 @@ impl<'s> Tx<'s> {
         self.put(&INDEXES, IndexRow { name: Arc::from(name), value });
     }
 
+    /// Forgets the index that was filed under a name.
+    pub fn forget_index(&mut self, name: &str) {
+        self.delete(&INDEXES, name.as_bytes());
+    }
+
     /// Remembers the present state.
     pub fn mark(&self) -> Mark {
         Mark { state: self.state.clone(), changes: self.changes.len() }

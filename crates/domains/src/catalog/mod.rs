@@ -1,0 +1,48 @@
+//! Nodes, the service instances on them, and their checks.
+//!
+//! Three tables and one set of rules (`reference/http-api.md` 2.3, 3.8 and 6.1):
+//!
+//! - An instance and a check belong to a node; a check may belong to an instance
+//!   of that node, and then carries its service's name and tags.
+//! - Names of nodes and services are compared without regard to case.
+//! - Registering what is already there changes no index and wakes nobody.
+//! - Whatever changes an answer about a service (an instance, one of its checks, a
+//!   check of its node, the node) files the index of that service, so that one
+//!   watched index stands for the whole answer. The names of these indexes are
+//!   those of Consul's snapshots.
+
+mod access;
+mod apply;
+mod command;
+mod endpoint;
+mod index;
+mod query;
+mod selection;
+mod table;
+mod validate;
+
+pub use access::{can_see_check, can_see_instance};
+pub use command::{Deregister, Register};
+pub use index::{node_index, service_index};
+pub use query::{
+    CatalogNode, CatalogNodeServices, CatalogNodes, CatalogService, CatalogServices, NodeServiceList,
+    NodeServices, PtrLookup, PtrTarget,
+};
+pub(crate) use selection::has_meta;
+pub use selection::{InstanceSelection, RowFilter, parse_node_meta};
+pub use table::{
+    CHECKS, CHECKS_BY_INSTANCE, CHECKS_BY_SERVICE, NODES, SERVICES, SERVICES_BY_NAME,
+    SERVICES_BY_TARGET, ServiceRow, check_key, instance_key, node_key,
+};
+pub use validate::validate_service;
+
+use contract::{CommandDef, Domain};
+
+/// Nodes, instances and checks.
+pub const DOMAIN: Domain = Domain {
+    name: "catalog",
+    tables: &[&NODES, &SERVICES, &CHECKS],
+    commands: &[CommandDef::of::<Register>(), CommandDef::of::<Deregister>()],
+    records: table::RECORDS,
+    routes: endpoint::ROUTES,
+};

@@ -1,0 +1,127 @@
+//! What reads of nodes and instances have in common: which rows, and which of them
+//! the caller's filter keeps.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use contract::{CallError, Request};
+use filter::{Filter, Schema};
+use store::Reader;
+use types::Index;
+use types::catalog::Node;
+
+use super::index;
+use super::table::{
+    NODES, SERVICES, SERVICES_BY_NAME, SERVICES_BY_TARGET, ServiceRow, node_key, service_key,
+};
+
+/// The instances of one service that are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InstanceSelection {
+    /// The service.
+    pub service: String,
+    /// Whether it is asked for what is reached as this service through the mesh.
+    pub connect: bool,
+    /// Tags that an instance must all have, compared without regard to case.
+    pub tags: Vec<String>,
+    /// Metadata that the node must have.
+    pub node_meta: BTreeMap<String, String>,
+}
+
+impl InstanceSelection {
+    /// All instances of a service.
+    pub fn of(service: impl Into<String>) -> Self {
+        Self { service: service.into(), ..Self::default() }
+    }
+
+    /// What an HTTP request selects.
+    pub fn parse(request: &Request, service: &str, connect: bool) -> Self {
+        Self {
+            service: service.to_owned(),
+            connect,
+            tags: request.params.all("tag").filter(|t| !t.is_empty()).map(str::to_owned).collect(),
+            node_meta: parse_node_meta(request),
+        }
+    }
+
+    /// The instances with their nodes, and the index to wait on. What is recorded
+    /// is that one index, which covers all of it (see [`index::service_index`]).
+    pub fn find(&self, reader: &mut Reader<'_>) -> (Index, Vec<(Arc<Node>, Arc<ServiceRow>)>) {
+        let (index, which) = if self.connect {
+            (index::target_index(reader, &self.service), SERVICES_BY_TARGET)
+        } else {
+            (index::service_index(reader, &self.service), SERVICES_BY_NAME)
+        };
+        let state = reader.unwatched();
+        let key = service_key(&self.service);
+        let found = state
+            .secondary(&SERVICES, which, key.as_bytes())
+            .filter(|row| self.has_tags(row))
+            .filter_map(|row| {
+                let node = state.get(&NODES, node_key(row.node.as_str()).as_bytes())?;
+                has_meta(&node, &self.node_meta).then_some((node, row))
+            })
+            .collect();
+        (index, found)
+    }
+
+    fn has_tags(&self, row: &ServiceRow) -> bool {
+        self.tags.iter().all(|wanted| {
+            row.service.tags.iter().any(|tag| tag == wanted || tag.to_lowercase() == wanted.to_lowercase())
+        })
+    }
+}
+
+/// `node-meta=key:value`, any number of times.
+pub fn parse_node_meta(request: &Request) -> BTreeMap<String, String> {
+    request
+        .params
+        .all("node-meta")
+        .map(|pair| {
+            let (key, value) = pair.split_once(':').unwrap_or((pair, ""));
+            (key.to_owned(), value.to_owned())
+        })
+        .collect()
+}
+
+/// Whether a node has all of this metadata.
+pub(crate) fn has_meta(node: &Node, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| {
+        node.meta.as_ref().and_then(|meta| meta.get(key)).is_some_and(|found| found == value)
+    })
+}
+
+/// The text of `filter=`, empty for none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RowFilter(String);
+
+impl RowFilter {
+    /// The filter of an HTTP request.
+    pub fn parse(request: &Request) -> Self {
+        Self(request.params.text("filter").to_owned())
+    }
+
+    /// Keeps the rows that match; an expression that does not fit the rows is an error
+    /// even when there are none.
+    pub fn keep<R, T: 'static>(
+        &self,
+        schema: &'static Schema<T>,
+        rows: &mut Vec<R>,
+        row: impl Fn(&R) -> &T,
+    ) -> Result<(), CallError> {
+        let Some(filter) = self.compile(schema)? else { return Ok(()) };
+        rows.retain(|candidate| filter.matches(row(candidate)));
+        Ok(())
+    }
+
+    /// The compiled expression; `None` when there is none.
+    pub fn compile<T: 'static>(
+        &self,
+        schema: &'static Schema<T>,
+    ) -> Result<Option<Filter<T>>, CallError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        Filter::compile(&self.0, schema).map(Some).map_err(|error| CallError::failed(error.to_string()))
+    }
+}

@@ -1,0 +1,20 @@
+//! The health of nodes and services: the catalog's checks, asked for in the ways
+//! that matter to whoever wants a healthy instance.
+//!
+//! It has no tables of its own; see `catalog` for the rules of checks.
+
+mod endpoint;
+mod query;
+
+pub use query::{HealthChecksOfService, HealthNode, HealthService, HealthState};
+
+use contract::Domain;
+
+/// Health.
+pub const DOMAIN: Domain = Domain {
+    name: "health",
+    tables: &[],
+    commands: &[],
+    records: &[],
+    routes: endpoint::ROUTES,
+};
