@@ -76,6 +76,7 @@ fn snake_case_is_read_and_yields_to_the_plain_spelling() {
     reads(r#"{"wait_time": "2s"}"#, waiting(2));
     reads(r#"{"WaitTime": "1s", "wait_time": "2s"}"#, waiting(1));
     reads(r#"{"WaitTime": 3000000000}"#, waiting(3));
+    reads(r#"{"wait_time": "2s", "WaitTime": "1s"}"#, waiting(1));
     let check = json::decode::<CheckDefinition>(br#"{"ID": "a", "CheckID": "b"}"#, Unknown::Deny);
     assert_eq!(check.unwrap().check_id, types::CheckId::from("a"));
 }

@@ -1,16 +1,15 @@
 //! From a parsed document to a struct, by the rules of Go.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 
-use serde::de::value::{BorrowedStrDeserializer, StrDeserializer};
+use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess,
-    SeqAccess, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, SeqAccess, VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
 use super::error::{DecodeError, Kind};
+use super::object::Entries;
 use super::parse::{Json, expect_end, parse};
 
 /// What happens to a field that the struct does not have.
@@ -21,10 +20,6 @@ pub enum Unknown {
     /// The field is skipped.
     Ignore,
 }
-
-/// Structs that skip unknown fields even in a strict document
-/// (`reference/http-api.md` 1.4, "Lenient decoders").
-const ALWAYS_LENIENT: [&str; 2] = ["HealthCheckDefinition", "ServiceConnect"];
 
 /// Most pairs of spellings of one field that are not merely another case or
 /// snake case (`ID` beside `CheckID`) in one document.
@@ -79,18 +74,18 @@ fn decode_tree<T: DeserializeOwned>(json: &Json<'_>, unknown: Unknown) -> Result
 }
 
 /// Fields left out of a retry: address of the object's fields, and which.
-type Dropped = RefCell<Vec<(usize, usize)>>;
+pub(super) type Dropped = RefCell<Vec<(usize, usize)>>;
 
 /// A `serde` deserializer over a parsed value.
 #[derive(Clone, Copy)]
-struct Reader<'de> {
-    json: &'de Json<'de>,
-    unknown: Unknown,
-    dropped: &'de Dropped,
+pub(super) struct Reader<'de> {
+    pub(super) json: &'de Json<'de>,
+    pub(super) unknown: Unknown,
+    pub(super) dropped: &'de Dropped,
 }
 
 impl<'de> Reader<'de> {
-    fn at(self, json: &'de Json<'de>) -> Self {
+    pub(super) fn at(self, json: &'de Json<'de>) -> Self {
         Self { json, ..self }
     }
 
@@ -338,128 +333,6 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 
     fn size_hint(&self) -> Option<usize> {
         Some(self.rest.len())
-    }
-}
-
-/// The members of an object, for a map or for a struct.
-struct Entries<'de> {
-    reader: Reader<'de>,
-    object: &'de [(Cow<'de, str>, Json<'de>)],
-    /// The next member to look at.
-    at: usize,
-    /// Whether a member's value is being decoded.
-    inside: bool,
-    /// For a struct: its name and fields, and for each field the member that counts.
-    shape: Option<Shape>,
-    /// The field whose value comes next.
-    field: &'static str,
-}
-
-struct Shape {
-    name: &'static str,
-    fields: &'static [&'static str],
-    winners: Vec<Option<usize>>,
-    lenient: bool,
-}
-
-impl<'de> Entries<'de> {
-    fn of_map(reader: Reader<'de>, object: &'de [(Cow<'de, str>, Json<'de>)]) -> Self {
-        Self { reader, object, at: 0, inside: false, shape: None, field: "" }
-    }
-
-    fn of_struct(
-        reader: Reader<'de>,
-        object: &'de [(Cow<'de, str>, Json<'de>)],
-        name: &'static str,
-        fields: &'static [&'static str],
-    ) -> Self {
-        let mut winners = vec![None; fields.len()];
-        for (at, (key, value)) in object.iter().enumerate() {
-            let dropped = || reader.dropped.borrow().contains(&(object.as_ptr().addr(), at));
-            if let Some(field) = find_field(fields, key)
-                && *value != Json::Null
-                && !dropped()
-            {
-                winners[field] = Some(at);
-            }
-        }
-        prefer_plain_spelling(fields, &mut winners);
-        let lenient = reader.unknown == Unknown::Ignore || ALWAYS_LENIENT.contains(&name);
-        let shape = Some(Shape { name, fields, winners, lenient });
-        Self { shape, ..Self::of_map(reader, object) }
-    }
-}
-
-/// The field that Go would fill from `key`: the exact name, else the first that
-/// differs in case alone.
-fn find_field(fields: &[&str], key: &str) -> Option<usize> {
-    fields
-        .iter()
-        .position(|field| *field == key)
-        .or_else(|| fields.iter().position(|field| field.eq_ignore_ascii_case(key)))
-}
-
-/// Where a document has both `local_bind_port` and `LocalBindPort`, the latter counts.
-fn prefer_plain_spelling(fields: &[&str], winners: &mut [Option<usize>]) {
-    for snake in 0..fields.len() {
-        if winners[snake].is_none() || !fields[snake].contains('_') {
-            continue;
-        }
-        let same = |field: &str| {
-            let letters = |name: &str| {
-                name.bytes().filter(|b| *b != b'_').map(|b| b.to_ascii_lowercase()).collect()
-            };
-            let (a, b): (Vec<u8>, Vec<u8>) = (letters(field), letters(fields[snake]));
-            a == b
-        };
-        let rival =
-            |(at, field): (usize, &&str)| at != snake && winners[at].is_some() && same(field);
-        if fields.iter().enumerate().any(rival) {
-            winners[snake] = None;
-        }
-    }
-}
-
-impl<'de> MapAccess<'de> for Entries<'de> {
-    type Error = DecodeError;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, DecodeError> {
-        self.inside = false;
-        while let Some((key, _)) = self.object.get(self.at) {
-            self.at += 1;
-            let Some(shape) = &self.shape else {
-                return seed.deserialize(BorrowedStrDeserializer::new(key)).map(Some);
-            };
-            match find_field(shape.fields, key) {
-                Some(field) if shape.winners[field] == Some(self.at - 1) => {
-                    self.field = shape.fields[field];
-                    let name: StrDeserializer<'_, DecodeError> = self.field.into_deserializer();
-                    return seed.deserialize(name).map(Some);
-                }
-                Some(_) => {}
-                None if shape.lenient => {}
-                None => return Err(Kind::UnknownField(key.to_string()).into()),
-            }
-        }
-        Ok(None)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<S::Value, DecodeError> {
-        let Some((_, json)) = self.at.checked_sub(1).and_then(|at| self.object.get(at)) else {
-            return Err(Kind::UnexpectedEnd.into());
-        };
-        self.inside = true;
-        let result = seed.deserialize(self.reader.at(json));
-        match &self.shape {
-            Some(shape) => result.map_err(|error| error.in_field(shape.name, self.field)),
-            None => result,
-        }
     }
 }
 

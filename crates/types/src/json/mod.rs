@@ -14,6 +14,7 @@
 mod decode;
 mod encode;
 mod error;
+mod object;
 mod parse;
 
 pub use decode::{Unknown, decode, decode_value, decode_whole};
