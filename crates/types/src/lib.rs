@@ -20,6 +20,7 @@ pub mod meta;
 pub mod msgpack;
 pub mod name;
 pub mod proxy;
+pub mod service;
 
 pub use crate::bytes::Blob;
 pub use duration::GoDuration;
