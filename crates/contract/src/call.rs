@@ -5,7 +5,7 @@ use std::hash::Hash;
 use acl::{Authorizer, PermissionDenied};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use store::{Reader, State, Tx};
+use store::{Reader, Store, Tx};
 use types::{Datacenter, Index};
 
 use crate::error::CallError;
@@ -28,9 +28,10 @@ pub trait Command: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The datacenter whose servers must apply it; empty for this one.
     fn datacenter(&self) -> &Datacenter;
 
-    /// Whether the holder of the token may do this. The state tells what exists
-    /// already, where that makes a difference.
-    fn authorize(&self, who: &Authorizer, state: &State) -> Result<(), PermissionDenied>;
+    /// Whether the holder of the token may do this. The store tells what exists
+    /// already, where that makes a difference; most commands need no look at it, and
+    /// a snapshot that nobody takes costs nothing.
+    fn authorize(&self, who: &Authorizer, store: &Store) -> Result<(), PermissionDenied>;
 
     /// Runs on the leader before the log: validates against the state and makes all
     /// choices that must be the same on every server (ids, times).
@@ -49,8 +50,8 @@ pub type Applied<T> = Result<T, CallError>;
 
 /// What a leader knows when it prepares a command.
 pub struct LeaderView<'l> {
-    /// The newest state.
-    pub state: &'l State,
+    /// The state, for those who need a look at it.
+    pub store: &'l Store,
     /// Wall clock, nanoseconds since the Unix epoch.
     pub now_unix_nanos: u64,
     /// Fresh random bits for ids.
@@ -142,8 +143,8 @@ pub struct Authorized<T>(T);
 
 impl<C: crate::AnyCommand + ?Sized> Authorized<Box<C>> {
     /// Checks a command.
-    pub fn command(command: Box<C>, who: &Authorizer, state: &State) -> Result<Self, CallError> {
-        command.authorize(who, state)?;
+    pub fn command(command: Box<C>, who: &Authorizer, store: &Store) -> Result<Self, CallError> {
+        command.authorize(who, store)?;
         Ok(Self(command))
     }
 }

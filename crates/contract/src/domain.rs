@@ -30,7 +30,7 @@ pub struct CommandDef {
     /// The RPC name.
     pub name: &'static str,
     /// Decodes what follows the tag.
-    pub decode: fn(&[u8]) -> Result<Box<dyn AnyCommand>, types::msgpack::DecodeError>,
+    pub decode: fn(&[u8]) -> Result<Box<dyn AnyCommand>, types::msgpack::Error>,
 }
 
 impl CommandDef {
@@ -54,9 +54,8 @@ pub struct RecordDef {
     pub tag: u8,
     /// Calls the function with each record's msgpack, in key order.
     pub save: fn(&State, &mut dyn FnMut(&[u8])),
-    /// Decodes the record at the beginning of the bytes, stores its rows, and returns
-    /// how many bytes it took.
-    pub restore: fn(&[u8], &mut Tx<'_>) -> Result<usize, types::msgpack::DecodeError>,
+    /// Decodes one record's msgpack and stores its rows.
+    pub restore: fn(&[u8], &mut Tx<'_>) -> Result<(), types::msgpack::Error>,
 }
 
 /// One path of the HTTP API with the methods it answers.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use acl::{Authorizer, PermissionDenied};
 use bytes::Bytes;
-use store::{Reader, State, Tx};
+use store::{Reader, Store, Tx};
 use types::{Datacenter, Index};
 
 use crate::call::{Command, LeaderView, Query};
@@ -22,7 +22,7 @@ pub trait AnyCommand: Send + Sync + 'static {
     /// See [`Command::datacenter`].
     fn datacenter(&self) -> &Datacenter;
     /// See [`Command::authorize`].
-    fn authorize(&self, who: &Authorizer, state: &State) -> Result<(), PermissionDenied>;
+    fn authorize(&self, who: &Authorizer, store: &Store) -> Result<(), PermissionDenied>;
     /// See [`Command::prepare`].
     fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError>;
     /// The bytes of the log entry: the tag, then msgpack.
@@ -40,8 +40,8 @@ impl<C: Command> AnyCommand for C {
         Command::datacenter(self)
     }
 
-    fn authorize(&self, who: &Authorizer, state: &State) -> Result<(), PermissionDenied> {
-        Command::authorize(self, who, state)
+    fn authorize(&self, who: &Authorizer, store: &Store) -> Result<(), PermissionDenied> {
+        Command::authorize(self, who, store)
     }
 
     fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError> {
@@ -50,7 +50,7 @@ impl<C: Command> AnyCommand for C {
 
     fn encode(&self) -> Bytes {
         let mut bytes = vec![C::TAG];
-        types::msgpack::append(&mut bytes, self);
+        types::msgpack::write(&mut bytes, self);
         bytes.into()
     }
 

@@ -75,17 +75,25 @@ impl WatchSet {
 #[derive(Default)]
 pub(crate) struct Cell {
     fired: AtomicBool,
-    wakers: Mutex<SmallVec<[Waker; 1]>>,
+    wakers: Mutex<Wakers>,
+}
+
+/// Who waits for one cell. Each waiter has a slot, so that ten thousand of them cost
+/// each other nothing.
+#[derive(Default)]
+struct Wakers {
+    slots: Vec<Option<Waker>>,
+    free: Vec<usize>,
 }
 
 impl Cell {
-    fn wakers(&self) -> MutexGuard<'_, SmallVec<[Waker; 1]>> {
+    fn wakers(&self) -> MutexGuard<'_, Wakers> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn wake(&self) {
         let wakers = std::mem::take(&mut *self.wakers());
-        for waker in wakers {
+        for waker in wakers.slots.into_iter().flatten() {
             waker.wake();
         }
     }
@@ -227,7 +235,7 @@ impl Subscription {
 
     /// Completes once something that was looked at has changed.
     pub fn fired(&self) -> impl Future<Output = ()> + Send + '_ {
-        Fired { cell: &self.cell }
+        Fired { cell: &self.cell, slot: None }
     }
 }
 
@@ -239,21 +247,45 @@ impl Drop for Subscription {
 
 struct Fired<'c> {
     cell: &'c Cell,
+    slot: Option<usize>,
 }
 
 impl Future for Fired<'_> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if self.cell.fired.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
+        let waker = Some(context.waker().clone());
         let mut wakers = self.cell.wakers();
-        if !wakers.iter().any(|waker| waker.will_wake(context.waker())) {
-            wakers.push(context.waker().clone());
+        match self.slot.filter(|slot| *slot < wakers.slots.len()) {
+            Some(slot) => wakers.slots[slot] = waker,
+            None => {
+                let slot = wakers.free.pop().unwrap_or(wakers.slots.len());
+                if slot == wakers.slots.len() {
+                    wakers.slots.push(waker);
+                } else {
+                    wakers.slots[slot] = waker;
+                }
+                drop(wakers);
+                self.slot = Some(slot);
+            }
         }
-        drop(wakers);
         // A commit may have marked the cell between the first look and the filing.
         if self.cell.fired.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Fired<'_> {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot else { return };
+        let mut wakers = self.cell.wakers();
+        // After the cell has fired there are no slots, and nothing to give back.
+        if let Some(held) = wakers.slots.get_mut(slot)
+            && held.take().is_some()
+        {
+            wakers.free.push(slot);
+        }
     }
 }

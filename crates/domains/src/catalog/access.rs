@@ -1,7 +1,7 @@
 //! Who may see and change nodes, instances and checks (`reference/http-api.md` 1.13, 3.8).
 
 use acl::{Authorizer, Permission, PermissionDenied, Resource};
-use store::State;
+use store::{State, Store};
 use types::NodeName;
 use types::catalog::{DeregisterRequest, Node, NodeService, RegisterRequest};
 use types::check::HealthCheck;
@@ -32,12 +32,13 @@ pub(super) fn can_see_service(who: &Authorizer, service: &str) -> bool {
 /// The node part needs a permission only if it changes something.
 pub(super) fn register(
     who: &Authorizer,
-    state: &State,
+    store: &Store,
     request: &RegisterRequest,
 ) -> Result<(), PermissionDenied> {
     if who.allows_everything() {
         return Ok(());
     }
+    let state = &*store.snapshot();
     let node = request.node.as_str();
     if changes_node(state, request) {
         who.require(Permission::write(Resource::Node, node))?;
@@ -57,7 +58,7 @@ pub(super) fn register(
 
 pub(super) fn deregister(
     who: &Authorizer,
-    state: &State,
+    store: &Store,
     request: &DeregisterRequest,
 ) -> Result<(), PermissionDenied> {
     let node = request.node.as_str();
@@ -65,6 +66,7 @@ pub(super) fn deregister(
     if who.allows(node_write) {
         return Ok(());
     }
+    let state = store.snapshot();
     if !request.service_id.is_empty() {
         let key = instance_key(node, request.service_id.as_str());
         if let Some(row) = state.peek(&SERVICES, key.as_bytes()) {

@@ -3,7 +3,7 @@
 use acl::{Authorizer, PermissionDenied};
 use contract::{Applied, CallError, Command, LeaderView};
 use serde::{Deserialize, Serialize};
-use store::{State, Tx};
+use store::{Store, Tx};
 use types::Datacenter;
 use types::catalog::{DeregisterRequest, RegisterRequest};
 
@@ -24,8 +24,8 @@ impl Command for Register {
         &self.0.datacenter
     }
 
-    fn authorize(&self, who: &Authorizer, state: &State) -> Result<(), PermissionDenied> {
-        access::register(who, state, &self.0)
+    fn authorize(&self, who: &Authorizer, store: &Store) -> Result<(), PermissionDenied> {
+        access::register(who, store, &self.0)
     }
 
     fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError> {
@@ -78,8 +78,8 @@ impl Command for Deregister {
         &self.0.datacenter
     }
 
-    fn authorize(&self, who: &Authorizer, state: &State) -> Result<(), PermissionDenied> {
-        access::deregister(who, state, &self.0)
+    fn authorize(&self, who: &Authorizer, store: &Store) -> Result<(), PermissionDenied> {
+        access::deregister(who, store, &self.0)
     }
 
     fn prepare(&mut self, _leader: &mut LeaderView<'_>) -> Result<(), CallError> {

@@ -32,7 +32,7 @@ pub(crate) use selection::has_meta;
 pub use selection::{InstanceSelection, RowFilter, parse_node_meta};
 pub use table::{
     CHECKS, CHECKS_BY_INSTANCE, CHECKS_BY_SERVICE, NODES, SERVICES, SERVICES_BY_NAME,
-    SERVICES_BY_TARGET, ServiceRow, check_key, instance_key, node_key,
+    SERVICES_BY_TARGET, ServiceRow, check_key, instance_key, node_key, service_key,
 };
 pub use validate::validate_service;
 

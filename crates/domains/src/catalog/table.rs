@@ -152,8 +152,8 @@ fn save_registrations(state: &State, write: &mut dyn FnMut(&[u8])) {
 }
 
 /// Rows keep the indexes they were saved with.
-fn restore_registration(bytes: &[u8], tx: &mut Tx<'_>) -> Result<usize, msgpack::DecodeError> {
-    let (request, length) = msgpack::from_prefix::<RegisterRequest>(bytes)?;
+fn restore_registration(bytes: &[u8], tx: &mut Tx<'_>) -> Result<(), msgpack::Error> {
+    let request: RegisterRequest = msgpack::from_slice(bytes)?;
     let node = node_of(&request);
     if let Some(service) = request.service {
         let row = ServiceRow { node: node.node.clone(), service: Arc::new(service) };
@@ -164,7 +164,7 @@ fn restore_registration(bytes: &[u8], tx: &mut Tx<'_>) -> Result<usize, msgpack:
     } else {
         tx.put(&NODES, node);
     }
-    Ok(length)
+    Ok(())
 }
 
 /// The node part of a registration.

@@ -12,7 +12,7 @@ use types::check::{HealthCheck, Status};
 
 use crate::catalog::{
     self, CHECKS, CHECKS_BY_INSTANCE, CHECKS_BY_SERVICE, InstanceSelection, NODES, RowFilter,
-    instance_key, node_key,
+    instance_key, node_key, service_key,
 };
 
 /// The checks of a node, those of its instances included.
@@ -70,7 +70,7 @@ impl Query for HealthChecksOfService {
     fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
         let index = catalog::service_index(reader, &self.service);
         let state = reader.unwatched();
-        let key = node_key(&self.service);
+        let key = service_key(&self.service);
         let checks = state
             .secondary(&CHECKS, CHECKS_BY_SERVICE, key.as_bytes())
             .filter(|check| on_node_with(state, check, &self.node_meta))

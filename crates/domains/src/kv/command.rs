@@ -5,7 +5,7 @@ use std::sync::Arc;
 use acl::{Authorizer, Permission, PermissionDenied};
 use contract::{Applied, CallError, Command};
 use serde::{Deserialize, Serialize};
-use store::{State, Tx};
+use store::{State, Store, Tx};
 use types::kv::KvEntry;
 use types::{Datacenter, Index, SecretId, SessionId};
 
@@ -58,7 +58,7 @@ impl Command for KvCommand {
         &self.datacenter
     }
 
-    fn authorize(&self, who: &Authorizer, _state: &State) -> Result<(), PermissionDenied> {
+    fn authorize(&self, who: &Authorizer, _store: &Store) -> Result<(), PermissionDenied> {
         who.require(match self.op {
             KvOp::DeleteTree => access::write_tree(&self.entry.key),
             _ => access::write(&self.entry.key),
@@ -194,7 +194,7 @@ impl Command for TombstoneReap {
         &self.datacenter
     }
 
-    fn authorize(&self, who: &Authorizer, _state: &State) -> Result<(), PermissionDenied> {
+    fn authorize(&self, who: &Authorizer, _store: &Store) -> Result<(), PermissionDenied> {
         who.require(Permission::write(acl::Resource::Operator, ""))
     }
 

@@ -61,10 +61,10 @@ fn save_keys(state: &State, write: &mut dyn FnMut(&[u8])) {
     }
 }
 
-fn restore_key(bytes: &[u8], tx: &mut Tx<'_>) -> Result<usize, msgpack::DecodeError> {
-    let (entry, length) = msgpack::from_prefix::<KvEntry>(bytes)?;
+fn restore_key(bytes: &[u8], tx: &mut Tx<'_>) -> Result<(), msgpack::Error> {
+    let entry: KvEntry = msgpack::from_slice(bytes)?;
     tx.put(&KVS, entry);
-    Ok(length)
+    Ok(())
 }
 
 /// A tombstone in a snapshot is an entry of which only two fields matter.
@@ -83,8 +83,8 @@ fn save_tombstones(state: &State, write: &mut dyn FnMut(&[u8])) {
     }
 }
 
-fn restore_tombstone(bytes: &[u8], tx: &mut Tx<'_>) -> Result<usize, msgpack::DecodeError> {
-    let (record, length) = msgpack::from_prefix::<TombstoneRecord>(bytes)?;
+fn restore_tombstone(bytes: &[u8], tx: &mut Tx<'_>) -> Result<(), msgpack::Error> {
+    let record: TombstoneRecord = msgpack::from_slice(bytes)?;
     tx.put(&TOMBSTONES, Tombstone { key: record.key.into(), index: record.modify_index });
-    Ok(length)
+    Ok(())
 }

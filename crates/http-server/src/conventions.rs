@@ -1,0 +1,318 @@
+//! One request from its head to its response.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use contract::{Call, CallError, Encoding, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use types::SecretId;
+
+use crate::path::{self, Decoded};
+use crate::reply::{self, Reply, WireBody};
+use crate::router::{Entry, Handler};
+use crate::{Backend, HttpSettings, ReadMeta, Router};
+
+/// Most bytes of a request body. Values have limits of their own below this.
+const BODY_BYTES_MAX: usize = 64 << 20;
+
+/// Answers requests.
+pub struct HttpService {
+    settings: Arc<ArcSwap<HttpSettings>>,
+    router: Router,
+    backend: Arc<dyn Backend>,
+}
+
+type HttpResponse = http::Response<WireBody>;
+
+impl HttpService {
+    /// A service of these routes.
+    pub fn new(
+        settings: Arc<ArcSwap<HttpSettings>>,
+        router: Router,
+        backend: Arc<dyn Backend>,
+    ) -> Self {
+        Self { settings, router, backend }
+    }
+
+    /// Answers one request.
+    pub async fn handle(
+        &self,
+        request: http::Request<Incoming>,
+        remote: Option<IpAddr>,
+    ) -> HttpResponse {
+        let settings = self.settings.load_full();
+        let mut headers = HeaderMap::new();
+        for (name, value) in &settings.response_headers {
+            headers.append(name.clone(), value.clone());
+        }
+        let (parts, body) = request.into_parts();
+        let path = match path::decode_path(parts.uri.path(), settings.allow_unprintable) {
+            Decoded::Path(path) => path,
+            Decoded::Malformed => {
+                let response = Response::text(StatusCode::BAD_REQUEST, "400 Bad Request");
+                return send(response.into(), headers, false, false);
+            }
+            Decoded::Unprintable => {
+                return raw(StatusCode::BAD_REQUEST, headers, WireBody::empty());
+            }
+        };
+        if !path::is_clean(&path) {
+            let clean = path::clean_path(&path);
+            return redirect(StatusCode::TEMPORARY_REDIRECT, &clean, &parts, headers);
+        }
+        let Some((entry, tail)) = self.router.find(&path) else {
+            return self.unrouted(&path, &parts, &settings, headers);
+        };
+        let exchange = Exchange { settings: &settings, entry, parts: &parts, remote };
+        exchange.answer(&*self.backend, &path, tail, body, headers).await
+    }
+
+    /// Paths that no route claims: the UI, redirects, and everything that does not exist.
+    fn unrouted(
+        &self,
+        path: &str,
+        parts: &http::request::Parts,
+        settings: &HttpSettings,
+        headers: HeaderMap,
+    ) -> HttpResponse {
+        let text = |status, text: &str| -> Reply { Response::text(status, text).into() };
+        if self.router.wants_slash(path) {
+            return redirect(StatusCode::TEMPORARY_REDIRECT, &format!("{path}/"), parts, headers);
+        }
+        if path == "/robots.txt" {
+            let robots = "# http://www.robotstxt.org\nUser-agent: *\nDisallow: /\n";
+            return send(text(StatusCode::OK, robots), headers, false, false);
+        }
+        if let Some(ui) = &settings.ui_path {
+            if path == "/" {
+                return redirect(StatusCode::MOVED_PERMANENTLY, ui, parts, headers);
+            }
+            if path == ui.trim_end_matches('/') {
+                return redirect(StatusCode::TEMPORARY_REDIRECT, ui, parts, headers);
+            }
+            if path.starts_with(ui.as_str()) {
+                return send(ui_page(), headers, false, false);
+            }
+        } else if path == "/" {
+            let off = "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the \
+                       agent configuration and restart.";
+            return send(text(StatusCode::OK, off), headers, false, false);
+        }
+        let missing = if path.contains("/v1/") {
+            "Invalid URL path: not a recognized HTTP API endpoint\n"
+        } else {
+            "Invalid URL path: if attempting to use the HTTP API, ensure the path starts with '/v1/'\n"
+        };
+        send(text(StatusCode::NOT_FOUND, missing), headers, false, false)
+    }
+}
+
+/// What stands where the UI will be.
+fn ui_page() -> Reply {
+    let page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Consul</title>\
+                <p>The web UI is not part of this build of Proconsul yet. \
+                The HTTP API is at <a href=\"/v1/catalog/services\">/v1/</a>.</p></html>\n";
+    let body = contract::Body::Bytes {
+        content_type: "text/html; charset=utf-8",
+        bytes: Bytes::from_static(page.as_bytes()),
+    };
+    Response { status: StatusCode::OK, headers: Vec::new(), body }.into()
+}
+
+/// One request that a route claims.
+struct Exchange<'e> {
+    settings: &'e HttpSettings,
+    entry: &'e Entry,
+    parts: &'e http::request::Parts,
+    remote: Option<IpAddr>,
+}
+
+impl Exchange<'_> {
+    async fn answer(
+        &self,
+        backend: &dyn Backend,
+        path: &str,
+        tail: &str,
+        body: Incoming,
+        mut headers: HeaderMap,
+    ) -> HttpResponse {
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        headers.insert(
+            "x-consul-default-acl-policy",
+            HeaderValue::from_static(self.settings.default_acl_policy),
+        );
+        if self.settings.translate_wan_addrs {
+            headers.insert("x-consul-translate-addresses", HeaderValue::from_static("true"));
+        }
+        let handler = match self.admit(path) {
+            Ok(handler) => handler,
+            Err(reply) => return send(*reply, headers, false, false),
+        };
+        let accepts_gzip = self.accepts_gzip();
+        let Some(params) = path::parse_query(self.parts.uri.query().unwrap_or("")) else {
+            let nothing = Response::text(StatusCode::INTERNAL_SERVER_ERROR, "");
+            return send(nothing.into(), headers, false, false);
+        };
+        let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => {
+                let (status, text) = match error.is::<http_body_util::LengthLimitError>() {
+                    true => (
+                        StatusCode::PAYLOAD_TOO_LARGE,
+                        format!("Request body too large, max size: {BODY_BYTES_MAX} bytes"),
+                    ),
+                    false => (StatusCode::BAD_REQUEST, format!("Cannot read the body: {error}")),
+                };
+                return send(Response::text(status, text).into(), headers, false, false);
+            }
+        };
+        let newline = params.has("pretty");
+        let encoding = match newline || self.settings.facts.indents {
+            true => Encoding::Indented,
+            false => Encoding::Compact,
+        };
+        let token = self.token(params.text("token"));
+        let request = Request {
+            method: self.parts.method.clone(),
+            path: path.to_owned(),
+            tail: tail.to_owned(),
+            params,
+            headers: self.parts.headers.clone(),
+            body,
+            token,
+            remote: self.remote,
+            agent: Arc::clone(&self.settings.facts),
+        };
+        let reply = run(handler, backend, request, encoding).await;
+        send(reply, headers, accepts_gzip, newline)
+    }
+
+    /// Blocked paths, `OPTIONS`, wrong methods and restricted writers.
+    fn admit(&self, path: &str) -> Result<&Handler, Box<Reply>> {
+        let refuse = |status, text: String| Box::new(Reply::from(Response::text(status, text)));
+        if self.settings.block_endpoints.iter().any(|blocked| path.starts_with(blocked.as_str())) {
+            let text = "Endpoint is blocked by agent configuration".to_owned();
+            return Err(refuse(StatusCode::FORBIDDEN, text));
+        }
+        let method = &self.parts.method;
+        let is_read = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        if !is_read && !self.may_write() {
+            return Err(refuse(StatusCode::FORBIDDEN, "Access is restricted".to_owned()));
+        }
+        if method == Method::OPTIONS {
+            let options = Response::ok().with_header("Allow", self.entry.allow.clone());
+            return Err(Box::new(options.into()));
+        }
+        self.entry.handler(method).ok_or_else(|| {
+            let text = format!("method {method} not allowed");
+            let response = Response::text(StatusCode::METHOD_NOT_ALLOWED, text);
+            Box::new(response.with_header("Allow", self.entry.allow.clone()).into())
+        })
+    }
+
+    /// A request over a unix socket has no address, and so none that is restricted.
+    fn may_write(&self) -> bool {
+        let allowed = &self.settings.allow_write_from;
+        match self.remote {
+            Some(address) if !allowed.is_empty() => {
+                allowed.iter().any(|network| network.contains(&address))
+            }
+            _ => true,
+        }
+    }
+
+    fn accepts_gzip(&self) -> bool {
+        let accepted = self.parts.headers.get(header::ACCEPT_ENCODING);
+        accepted.and_then(|value| value.to_str().ok()).is_some_and(|value| {
+            value.split(',').any(|coding| {
+                let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+                name.trim() == "gzip" && quality.trim() != "q=0"
+            })
+        })
+    }
+
+    /// The first token that is given (`reference/http-api.md` 1.3).
+    fn token(&self, in_query: &str) -> SecretId {
+        let headers = &self.parts.headers;
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        if !in_query.is_empty() {
+            return SecretId::from(in_query);
+        }
+        if let Some(token) = text("x-consul-token").filter(|token| !token.is_empty()) {
+            return SecretId::from(token);
+        }
+        let mut words = text("authorization").unwrap_or("").split_ascii_whitespace();
+        if words.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
+            && let Some(token) = words.next()
+        {
+            return SecretId::from(token);
+        }
+        self.settings.default_token.clone()
+    }
+}
+
+async fn run(handler: &Handler, backend: &dyn Backend, request: Request, encoding: Encoding) -> Reply {
+    let call = match handler {
+        Handler::Local(handler) => {
+            return handler(request).await.unwrap_or_else(|error| failed(&error, None));
+        }
+        Handler::Domain(handler) => match handler(&request) {
+            Ok(call) => call,
+            Err(error) => return failed(&error, None),
+        },
+    };
+    let told = match &call {
+        Call::Read(read) if read.tells_consistency => Some(ReadMeta::unknown()),
+        _ => None,
+    };
+    match backend.run(call, encoding).await {
+        Ok(outcome) => Reply { response: outcome.response, meta: outcome.meta, stream: None },
+        Err(error) => failed(&error, told),
+    }
+}
+
+fn failed(error: &CallError, meta: Option<ReadMeta>) -> Reply {
+    Reply { meta, ..Reply::from(reply::error_response(error)) }
+}
+
+fn send(reply: Reply, mut headers: HeaderMap, accepts_gzip: bool, newline: bool) -> HttpResponse {
+    let (status, body) = reply::finish(reply, &mut headers, accepts_gzip, newline);
+    raw(status, headers, body)
+}
+
+fn raw(status: StatusCode, headers: HeaderMap, body: WireBody) -> HttpResponse {
+    let mut response = http::Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A redirect as Go's server sends it: with a link for people who read it with GET.
+fn redirect(
+    status: StatusCode,
+    to: &str,
+    parts: &http::request::Parts,
+    mut headers: HeaderMap,
+) -> HttpResponse {
+    let mut location = to.to_owned();
+    if let Some(query) = parts.uri.query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    let Ok(value) = HeaderValue::from_str(&location) else {
+        return raw(StatusCode::BAD_REQUEST, headers, WireBody::empty());
+    };
+    headers.insert(header::LOCATION, value);
+    if parts.method != Method::GET {
+        return raw(status, headers, WireBody::empty());
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    let reason = status.canonical_reason().unwrap_or("Redirect");
+    let escaped = location.replace('&', "&amp;").replace('"', "&#34;").replace('<', "&lt;");
+    let page = format!("<a href=\"{escaped}\">{reason}</a>.\n\n");
+    raw(status, headers, WireBody::Full(Some(page.into())))
+}

@@ -1,0 +1,271 @@
+//! Sockets: accepting, limiting, TLS, and an orderly end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::HttpService;
+
+/// How long an excess connection may take to be told so.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(10);
+
+/// How long a client may take to send its request head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A bound socket.
+pub enum Listener {
+    /// Plain HTTP.
+    Tcp(TcpListener),
+    /// HTTPS; the configuration may be replaced while it is served.
+    Tls(TcpListener, Arc<ArcSwap<rustls::ServerConfig>>),
+    /// HTTP over a unix socket; the file is removed at the end.
+    Unix(UnixListener, PathBuf),
+}
+
+impl Listener {
+    /// Binds a TCP socket.
+    pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+        let domain = socket2::Domain::for_address(address);
+        let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(4096)?;
+        TcpListener::from_std(socket.into())
+    }
+}
+
+/// Limits of a listener.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// `limits.http_max_conns_per_client`; zero for no limit. Shared by all listeners.
+    pub connections: Arc<ConnectionLimit>,
+    /// `limits.https_handshake_timeout`.
+    pub handshake_timeout: Duration,
+    /// `http_config.max_header_bytes`; zero for the default of 1 MiB.
+    pub header_bytes_max: usize,
+}
+
+/// Counts the connections of each client address.
+#[derive(Debug, Default)]
+pub struct ConnectionLimit {
+    limit: std::sync::atomic::AtomicUsize,
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl ConnectionLimit {
+    /// At most this many connections for each address; zero for no limit.
+    pub fn new(limit: usize) -> Self {
+        Self { limit: limit.into(), open: Mutex::default() }
+    }
+
+    /// Changes the limit for connections to come.
+    pub fn set(&self, limit: usize) {
+        self.limit.store(limit, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// A place for one more connection, if there is one.
+    fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let limit = self.limit.load(std::sync::atomic::Ordering::Relaxed);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(address).or_default();
+        if limit > 0 && *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(Place { limit: Arc::clone(self), address })
+    }
+}
+
+/// A counted connection.
+struct Place {
+    limit: Arc<ConnectionLimit>,
+    address: IpAddr,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.limit.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Serves a listener until `stop` says so or its sender is gone; then lets running
+/// requests finish for at most `grace`.
+pub async fn serve(
+    listener: Listener,
+    service: Arc<HttpService>,
+    options: ServeOptions,
+    mut stop: watch::Receiver<bool>,
+    grace: Duration,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = accept(&listener) => match accepted {
+                Ok(accepted) => {
+                    let (service, options) = (Arc::clone(&service), options.clone());
+                    connections.spawn(converse(accepted, service, options, stop.clone()));
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: others must end before it gets better.
+                    tracing::warn!(target: "agent.http", error = %error, "Cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = stopped(&mut stop) => break,
+        }
+    }
+    if let Listener::Unix(_, path) = &listener {
+        // It may have been removed already, which is what is wanted.
+        let _ = std::fs::remove_file(path);
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(grace, async { while connections.join_next().await.is_some() {} })
+        .await;
+    connections.shutdown().await;
+}
+
+enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Tls(TcpStream, SocketAddr, TlsAcceptor),
+    Unix(tokio::net::UnixStream),
+}
+
+async fn accept(listener: &Listener) -> io::Result<Accepted> {
+    match listener {
+        Listener::Tcp(socket) => {
+            socket.accept().await.map(|(stream, remote)| Accepted::Tcp(stream, remote))
+        }
+        Listener::Tls(socket, config) => {
+            let (stream, remote) = socket.accept().await?;
+            Ok(Accepted::Tls(stream, remote, TlsAcceptor::from(config.load_full())))
+        }
+        Listener::Unix(socket, _) => {
+            socket.accept().await.map(|(stream, _)| Accepted::Unix(stream))
+        }
+    }
+}
+
+async fn converse(
+    accepted: Accepted,
+    service: Arc<HttpService>,
+    options: ServeOptions,
+    stop: watch::Receiver<bool>,
+) {
+    match accepted {
+        Accepted::Unix(stream) => speak_http1(stream, None, service, &options, stop).await,
+        Accepted::Tcp(stream, remote) => {
+            let Some(_place) = options.connections.enter(remote.ip()) else {
+                return refuse(stream).await;
+            };
+            let _ = stream.set_nodelay(true);
+            speak_http1(stream, Some(remote.ip()), service, &options, stop).await;
+        }
+        Accepted::Tls(stream, remote, acceptor) => {
+            let Some(_place) = options.connections.enter(remote.ip()) else {
+                return refuse(stream).await;
+            };
+            let _ = stream.set_nodelay(true);
+            let handshake = tokio::time::timeout(options.handshake_timeout, acceptor.accept(stream));
+            match handshake.await {
+                Ok(Ok(stream)) => speak_any(stream, remote.ip(), service, stop).await,
+                Ok(Err(error)) => {
+                    tracing::debug!(target: "agent.http", client = %remote, error = %error, "TLS handshake failed");
+                }
+                Err(_) => {
+                    tracing::debug!(target: "agent.http", client = %remote, "TLS handshake timed out");
+                }
+            }
+        }
+    }
+}
+
+/// Completes when the server is to stop, or nobody is left to say so.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Tells one client too many that it is one too many.
+async fn refuse(mut stream: TcpStream) {
+    let text = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, stream.write_all(text)).await;
+}
+
+async fn speak_http1<S>(
+    stream: S,
+    remote: Option<IpAddr>,
+    service: Arc<HttpService>,
+    options: &ServeOptions,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(false);
+    let header_bytes_max = if options.header_bytes_max == 0 { 1 << 20 } else { options.header_bytes_max };
+    builder.max_buf_size(header_bytes_max.max(16 << 10));
+    let answer = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        async move { Ok::<_, std::convert::Infallible>(service.handle(request, remote).await) }
+    });
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), answer));
+    tokio::select! {
+        ended = connection.as_mut() => note_end(ended.err().map(|e| e.to_string())),
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            note_end(connection.await.err().map(|e| e.to_string()));
+        }
+    }
+}
+
+async fn speak_any<S>(
+    stream: S,
+    remote: IpAddr,
+    service: Arc<HttpService>,
+    mut stop: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250);
+    let answer = service_fn(move |request| {
+        let service = Arc::clone(&service);
+        async move { Ok::<_, std::convert::Infallible>(service.handle(request, Some(remote)).await) }
+    });
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), answer));
+    tokio::select! {
+        ended = connection.as_mut() => note_end(ended.err().map(|e| e.to_string())),
+        () = stopped(&mut stop) => {
+            connection.as_mut().graceful_shutdown();
+            note_end(connection.await.err().map(|e| e.to_string()));
+        }
+    }
+}
+
+/// Clients go away all the time; only somebody who looks for it wants to know.
+fn note_end(error: Option<String>) {
+    if let Some(error) = error {
+        tracing::trace!(target: "agent.http", error, "Connection ended");
+    }
+}

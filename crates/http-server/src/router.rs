@@ -1,0 +1,120 @@
+//! Which route a path belongs to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use contract::{CallError, Request, Route};
+use http::Method;
+
+use crate::{BoxFuture, Reply};
+
+/// A handler that answers by itself: the agent's own endpoints.
+pub type LocalHandler = Arc<dyn Fn(Request) -> BoxFuture<Result<Reply, CallError>> + Send + Sync>;
+
+/// A path that the agent answers by itself.
+pub struct LocalRoute {
+    /// The path. One that ends in `/` stands for everything below it.
+    pub path: &'static str,
+    /// The methods, in the order in which `Allow` lists them. None means that the
+    /// handler of any method is the first one (`/v1/query/` handles methods itself).
+    pub verbs: Vec<(Method, LocalHandler)>,
+}
+
+/// What answers one method of one route.
+#[derive(Clone)]
+pub(crate) enum Handler {
+    /// Gives a call to run.
+    Domain(fn(&Request) -> Result<contract::Call, CallError>),
+    /// Answers by itself.
+    Local(LocalHandler),
+}
+
+/// One path with its methods.
+pub(crate) struct Entry {
+    pub(crate) path: &'static str,
+    pub(crate) verbs: Vec<(Method, Handler)>,
+    /// The value of `Allow`.
+    pub(crate) allow: String,
+}
+
+impl Entry {
+    pub(crate) fn handler(&self, method: &Method) -> Option<&Handler> {
+        self.verbs.iter().find(|(known, _)| known == method).map(|(_, handler)| handler)
+    }
+}
+
+/// All routes.
+#[derive(Default)]
+pub struct Router {
+    entries: HashMap<&'static str, Entry>,
+}
+
+impl Router {
+    /// No routes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the routes of a domain.
+    ///
+    /// # Panics
+    ///
+    /// If a path is taken.
+    pub fn add_domain(&mut self, routes: &'static [Route]) {
+        for route in routes {
+            let verbs = route.verbs.iter();
+            let verbs = verbs.map(|verb| (verb.method.clone(), Handler::Domain(verb.call)));
+            self.add(route.path, verbs.collect());
+        }
+    }
+
+    /// Adds routes of the agent's own.
+    ///
+    /// # Panics
+    ///
+    /// If a path is taken.
+    pub fn add_local(&mut self, routes: Vec<LocalRoute>) {
+        for route in routes {
+            let verbs = route.verbs.into_iter();
+            let verbs = verbs.map(|(method, handler)| (method, Handler::Local(handler)));
+            self.add(route.path, verbs.collect());
+        }
+    }
+
+    fn add(&mut self, path: &'static str, verbs: Vec<(Method, Handler)>) {
+        let methods: Vec<&str> = verbs.iter().map(|(method, _)| method.as_str()).collect();
+        let allow = format!("OPTIONS,{}", methods.join(","));
+        let taken = self.entries.insert(path, Entry { path, verbs, allow });
+        assert!(taken.is_none(), "two routes claim {path}");
+    }
+
+    /// The route of a path with what follows it: the path itself, else the longest
+    /// route ending in `/` that it begins with.
+    pub(crate) fn find<'p>(&self, path: &'p str) -> Option<(&Entry, &'p str)> {
+        if let Some(entry) = self.entries.get(path) {
+            return Some((entry, ""));
+        }
+        let mut end = path.len();
+        while let Some(slash) = path[..end].rfind('/') {
+            if let Some(entry) = self.entries.get(&path[..=slash]) {
+                return Some((entry, &path[slash + 1..]));
+            }
+            end = slash;
+        }
+        None
+    }
+
+    /// Whether the path becomes a route by a slash at its end.
+    pub(crate) fn wants_slash(&self, path: &str) -> bool {
+        !path.ends_with('/') && self.entries.contains_key(format!("{path}/").as_str())
+    }
+
+    /// All paths with their `Allow`, sorted: for ledgers and help.
+    pub fn paths(&self) -> Vec<(&'static str, &str)> {
+        #[allow(clippy::iter_over_hash_type, reason = "sorted below")]
+        let mut paths: Vec<_> =
+            self.entries.values().map(|entry| (entry.path, entry.allow.as_str())).collect();
+        paths.sort_unstable();
+        paths
+    }
+}
