@@ -1,2 +1,51 @@
-//! Repository chores: `cargo xtask tidy`, `cargo xtask bench`.
-fn main() {}
+//! Repository chores: `cargo xtask <chore>`.
+
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+const USAGE: &str = "usage: cargo xtask <chore>
+
+  tidy          check the rules of the house: sizes, crate edges, purity, docs, words
+  tidy --aims   also list what is above an aim but below the hard stop
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            say(&mut std::io::stderr(), &format!("xtask: {error:#}\n"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .context("xtask does not stand in a workspace")?;
+    let mut out = std::io::stdout();
+    match arguments.as_slice() {
+        ["tidy", options @ ..] => {
+            let report = tidy::check(root)?;
+            if options.contains(&"--aims") {
+                say(&mut out, &report.aims());
+            }
+            say(&mut out, &report.to_string());
+            Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        _ => {
+            say(&mut out, USAGE);
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+/// Writes and forgets: a reader that has gone away is no failure of the chore.
+fn say(out: &mut dyn std::io::Write, text: &str) {
+    let _ = out.write_all(text.as_bytes());
+}
