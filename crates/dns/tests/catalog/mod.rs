@@ -322,7 +322,13 @@ fn reply(query: &[u8], records: &[&(String, String, String)]) -> Vec<u8> {
 }
 
 /// A client's message.
-pub(crate) fn question(name: &str, record_type: u16, class: u16, rd: bool, opt: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn question(
+    name: &str,
+    record_type: u16,
+    class: u16,
+    rd: bool,
+    opt: Option<&[u8]>,
+) -> Vec<u8> {
     let mut message = Vec::new();
     for word in [7, u16::from(rd) << 8, 1, 0, 0, u16::from(opt.is_some())] {
         message.extend_from_slice(&word.to_be_bytes());
@@ -343,8 +349,11 @@ pub(crate) fn opt(udp_size: u16, subnet: Option<([u8; 4], u8)>) -> Vec<u8> {
     match subnet {
         None => record.extend_from_slice(&[0, 0]),
         Some((ip, prefix)) => {
-            record.extend_from_slice(&[0, 12, 0, 8, 0, 8, 0, 1, prefix, 0]);
-            record.extend_from_slice(&ip);
+            // RFC 7871: only as many octets of the address as the prefix needs.
+            let octets = &ip[..usize::from(prefix.div_ceil(8))];
+            let length = octets.len() as u8;
+            record.extend_from_slice(&[0, 8 + length, 0, 8, 0, 4 + length, 0, 1, prefix, 0]);
+            record.extend_from_slice(octets);
         }
     }
     record
