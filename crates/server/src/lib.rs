@@ -1,1 +1,89 @@
-//! The Raft host, the one write path and the one read path
+//! A Consul server: the replicated state, the one way to change it and the one way
+//! to read it.
+//!
+//! - [`Server::write`]: authorize → prepare → propose → apply → reply. What enters the
+//!   log is bytes; what reaches `apply` on this server is the command as it was typed.
+//! - [`Server::read`]: authorize → run over a snapshot, or wait → reply. Everybody who
+//!   asks the same question shares one evaluation and one encoded body ([`live`]).
+//! - [`raft_host`]: the thread that owns the consensus core and the disk.
+//! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
+//!   the state in Consul's snapshot format.
+//! - [`leader`]: what only a leader does.
+
+pub mod fsm;
+pub mod leader;
+pub mod live;
+pub mod raft_host;
+mod read;
+pub mod state_file;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use acl::Authorizer;
+use contract::CallError;
+use store::Store;
+use types::{Datacenter, SecretId};
+
+pub use read::{Answer, ReadFacts};
+
+use crate::live::LiveQueries;
+use crate::raft_host::RaftHost;
+
+/// What a server needs to know of its configuration.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Its datacenter.
+    pub datacenter: Datacenter,
+    /// `default_query_time`: how long a blocking query waits that does not say.
+    pub default_query_time: Duration,
+    /// `max_query_time`: how long it waits at most.
+    pub max_query_time: Duration,
+    /// `performance.rpc_hold_timeout`: how long a request waits for a leader to appear.
+    pub hold_timeout: Duration,
+}
+
+/// A server. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: ServerOptions,
+    store: Store,
+    live: LiveQueries,
+    raft: RaftHost,
+}
+
+impl Server {
+    /// A server over a running Raft host, whose applier fills `store`.
+    pub fn new(options: ServerOptions, store: Store, raft: RaftHost) -> Self {
+        let live = LiveQueries::new(store.clone());
+        Self { shared: Arc::new(Shared { options, store, live, raft }) }
+    }
+
+    /// The state.
+    pub fn store(&self) -> &Store {
+        &self.shared.store
+    }
+
+    /// The consensus part.
+    pub fn raft(&self) -> &RaftHost {
+        &self.shared.raft
+    }
+
+    /// What a token may do. While ACLs are off, everything.
+    fn authorizer(&self, _token: &SecretId) -> Authorizer {
+        Authorizer::allow_all()
+    }
+
+    /// There is no way to other datacenters yet.
+    fn check_datacenter(&self, wanted: &Datacenter) -> Result<(), CallError> {
+        if wanted.is_empty() || *wanted == self.shared.options.datacenter {
+            return Ok(());
+        }
+        Err(CallError::no_path_to_datacenter())
+    }
+}

@@ -1,0 +1,152 @@
+//! The state machine behind the log.
+
+use std::any::Any;
+
+use contract::{AnyCommand, CallError, CommandDef};
+use store::Store;
+use types::Index;
+
+/// Bit of a tag that says: a server that does not know it may skip the command
+/// (`reference/raft-and-snapshots.md` section 7).
+const IGNORE_UNKNOWN: u8 = 0x80;
+
+/// What applying one command gave: the command's reply, or why it changed nothing.
+pub type FsmReply = Result<Box<dyn Any + Send>, CallError>;
+
+/// A command to apply.
+pub enum FsmCommand<'c> {
+    /// As it was typed, on the server that proposed it.
+    Typed(Box<dyn AnyCommand>),
+    /// As the log holds it.
+    Encoded(&'c [u8]),
+}
+
+/// A log entry that this server cannot apply. It must stop: skipping the entry would
+/// make its state another than that of the servers that know it.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FsmError {
+    /// The tag is unknown.
+    #[error(
+        "the log entry at index {index} is a command of type {tag}, which this version does not know; \
+         upgrade this server before it rejoins the cluster"
+    )]
+    Unknown {
+        /// Where it stands.
+        index: Index,
+        /// Its first byte.
+        tag: u8,
+    },
+    /// The bytes do not decode.
+    #[error("the log entry at index {index} ({name}) cannot be read: {reason}")]
+    Undecodable {
+        /// Where it stands.
+        index: Index,
+        /// The command it claims to be.
+        name: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Applies commands to a store.
+pub struct Fsm {
+    store: Store,
+    by_tag: Vec<Option<&'static CommandDef>>,
+}
+
+impl Fsm {
+    /// The state machine of all domains over this store.
+    pub fn new(store: Store) -> Self {
+        let mut by_tag = vec![None; 256];
+        for domain in domains::ALL {
+            for command in domain.commands {
+                let taken = by_tag[usize::from(command.tag)].replace(command);
+                assert!(taken.is_none(), "two commands have the tag {}", command.tag);
+            }
+        }
+        Self { store, by_tag }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Applies commands in order, as one commit for all who read and wait.
+    pub fn apply<'c>(
+        &self,
+        commands: impl Iterator<Item = (Index, FsmCommand<'c>)>,
+    ) -> Result<Vec<FsmReply>, FsmError> {
+        self.store.write(|batch| {
+            commands
+                .map(|(index, command)| {
+                    let mut tx = batch.tx(index);
+                    match command {
+                        FsmCommand::Typed(command) => Ok(command.apply(&mut tx)),
+                        FsmCommand::Encoded(bytes) => match self.decode(index, bytes)? {
+                            Some(command) => Ok(command.apply(&mut tx)),
+                            None => Ok(Ok(Box::new(()) as Box<dyn Any + Send>)),
+                        },
+                    }
+                })
+                .collect()
+        })
+    }
+
+    /// Reads a command back from the log; `None` for one that may be skipped.
+    fn decode(&self, index: Index, bytes: &[u8]) -> Result<Option<Box<dyn AnyCommand>>, FsmError> {
+        let Some((&tag, payload)) = bytes.split_first() else { return Ok(None) };
+        let known = self.by_tag[usize::from(tag & !IGNORE_UNKNOWN)];
+        let Some(definition) = known else {
+            if tag & IGNORE_UNKNOWN != 0 {
+                tracing::debug!(target: "agent.server.fsm", tag, index = index.0, "Skipping a command that may be skipped");
+                return Ok(None);
+            }
+            return Err(FsmError::Unknown { index, tag });
+        };
+        (definition.decode)(payload).map(Some).map_err(|error| FsmError::Undecodable {
+            index,
+            name: definition.name,
+            reason: error.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domains::kv::{KVS, KvCommand};
+    use types::kv::KvEntry;
+
+    use super::*;
+
+    fn fsm() -> Fsm {
+        Fsm::new(Store::new(&domains::tables()))
+    }
+
+    fn put(key: &str) -> KvCommand {
+        KvCommand { entry: KvEntry { key: key.into(), ..KvEntry::default() }, ..KvCommand::default() }
+    }
+
+    #[test]
+    fn a_command_gives_the_same_state_typed_and_encoded() {
+        let (typed, encoded) = (fsm(), fsm());
+        let bytes = AnyCommand::encode(&put("a"));
+        let one = std::iter::once((Index(7), FsmCommand::Typed(Box::new(put("a")))));
+        typed.apply(one).expect("it is known");
+        let one = std::iter::once((Index(7), FsmCommand::Encoded(&bytes)));
+        encoded.apply(one).expect("it is known");
+        let row = |fsm: &Fsm| fsm.store().snapshot().get(&KVS, b"a").map(|row| KvEntry::clone(&row));
+        assert_eq!(row(&typed), row(&encoded));
+        assert_eq!(row(&typed).map(|row| row.modify_index), Some(Index(7)));
+    }
+
+    #[test]
+    fn an_unknown_command_stops_the_server_unless_it_may_be_skipped() {
+        let apply = |bytes: &[u8]| {
+            fsm().apply(std::iter::once((Index(3), FsmCommand::Encoded(bytes)))).map(|r| r.len())
+        };
+        assert_eq!(apply(&[0x3f, 0xc0]), Err(FsmError::Unknown { index: Index(3), tag: 0x3f }));
+        assert_eq!(apply(&[0xbf, 0xc0]), Ok(1));
+        assert!(matches!(apply(&[0x02, 0xc1]), Err(FsmError::Undecodable { name: "KVS.Apply", .. })));
+    }
+}

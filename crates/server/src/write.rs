@@ -1,0 +1,67 @@
+//! The one write path.
+
+use std::any::Any;
+
+use contract::{AnyCommand, Authorized, CallError, Command, LeaderView};
+use tokio::time::timeout;
+use types::SecretId;
+
+use crate::Server;
+use crate::fsm::FsmReply;
+
+impl Server {
+    /// Runs a command to its end: when this returns, the change is durable on a quorum
+    /// and applied here.
+    pub async fn write(
+        &self,
+        command: Box<dyn AnyCommand>,
+        token: &SecretId,
+    ) -> Result<Box<dyn Any + Send>, CallError> {
+        self.check_datacenter(command.datacenter())?;
+        if !self.raft().is_leader() {
+            self.wait_for_leadership().await?;
+        }
+        let who = self.authorizer(token);
+        let mut authorized = Authorized::command(command, &who, self.store())?;
+        authorized.get_mut().prepare(&mut LeaderView {
+            store: self.store(),
+            now_unix_nanos: now_unix_nanos(),
+            random: &mut || fastrand::u128(..),
+            datacenter: &self.shared.options.datacenter,
+        })?;
+        self.propose(authorized).await
+    }
+
+    /// As [`Self::write`], typed.
+    pub async fn write_typed<C: Command>(
+        &self,
+        command: C,
+        token: &SecretId,
+    ) -> Result<C::Reply, CallError> {
+        let reply = self.write(Box::new(command), token).await?.downcast::<C::Reply>();
+        Ok(*reply.expect("a command's reply has the command's reply type"))
+    }
+
+    async fn propose(&self, command: Authorized<Box<dyn AnyCommand>>) -> FsmReply {
+        let command = command.into_inner();
+        let bytes = command.encode();
+        self.raft().propose(bytes, command).await.map_err(|error| error.to_call_error())?
+    }
+
+    /// Waits for this server to lead, as long as a request may be held.
+    pub(crate) async fn wait_for_leadership(&self) -> Result<(), CallError> {
+        if self.raft().is_leader() {
+            return Ok(());
+        }
+        let hold = self.shared.options.hold_timeout;
+        match timeout(hold, self.raft().until_leader()).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(CallError::no_leader()),
+        }
+    }
+}
+
+fn now_unix_nanos() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
