@@ -265,7 +265,8 @@ mod tests {
             for chunk in wire.chunks(cut) {
                 frames.push(chunk);
             }
-            prop_assert_eq!(frames.captured.text(), String::from_utf8_lossy(&messages.concat()));
+            let all = messages.concat();
+            prop_assert_eq!(frames.captured.text(), String::from_utf8_lossy(&all));
         }
     }
 }

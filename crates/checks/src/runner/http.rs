@@ -112,7 +112,9 @@ impl Http {
     async fn follow(&self, check: &CheckId, settings: &Settings) -> Result<Outcome, String> {
         let deadline = Instant::now() + self.timeout;
         let mut hop = self.first.clone()?;
-        for sent in 1.. {
+        let mut sent = 0;
+        loop {
+            sent += 1;
             let (status, location) = match self.ask(&hop, check, settings, deadline).await {
                 Ok(Answer::Final(outcome)) => return Ok(outcome),
                 Ok(Answer::Redirect { status, location }) => (status, location),
@@ -130,14 +132,10 @@ impl Http {
             hop = next_hop(&hop, status, &location)
                 .map_err(|text| self.error(&hop.url.to_string(), &text))?;
         }
-        unreachable!("the loop returns after at most {REQUESTS_MAX} requests")
     }
 
-    /// `Get "http://…": <text>`.
     fn error(&self, url: &str, text: &str) -> String {
-        let mut letters = self.method_text.chars();
-        let first: String = letters.next().into_iter().collect();
-        format!("{first}{} \"{url}\": {text}", letters.as_str().to_lowercase())
+        request_error(&self.method_text, url, text)
     }
 
     async fn ask(
@@ -317,12 +315,16 @@ fn first_hop(url: &str, method: &str, definition: &CheckDefinition) -> Result<Ho
     for (name, value) in defaults {
         hop.headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
-    refuse_unreachable(&hop.url).map_err(|text| {
-        let mut letters = method.chars();
-        let first: String = letters.next().into_iter().collect();
-        format!("{first}{} \"{}\": {text}", letters.as_str().to_lowercase(), hop.url)
-    })?;
+    refuse_unreachable(&hop.url)
+        .map_err(|text| request_error(method, &hop.url.to_string(), &text))?;
     Ok(hop)
+}
+
+/// `Get "http://…": <text>`.
+fn request_error(method: &str, url: &str, text: &str) -> String {
+    let mut letters = method.chars();
+    let first: String = letters.next().into_iter().collect();
+    format!("{first}{} \"{url}\": {text}", letters.as_str().to_lowercase())
 }
 
 fn refuse_unreachable(url: &Url) -> Result<(), String> {
@@ -355,7 +357,7 @@ fn next_hop(hop: &Hop, status: StatusCode, location: &str) -> Result<Hop, String
     }
     let referer = HeaderValue::try_from(hop.url.to_string());
     if let Ok(referer) = referer
-        && !(hop.url.is_https() && !url.is_https())
+        && (url.is_https() || !hop.url.is_https())
         && hop.url.credentials().is_none()
     {
         headers.insert(header::REFERER, referer);

@@ -35,7 +35,7 @@ impl Observation {
 /// The kinds of checks that are asked at intervals.
 #[derive(Debug)]
 pub(super) enum Probe {
-    Http(Http),
+    Http(Box<Http>),
     Tcp(Tcp),
     Udp(Udp),
     Grpc(Grpc),
@@ -53,7 +53,7 @@ impl Probe {
     ) -> Result<Option<Self>, StartError> {
         let has_script = !definition.script_args.is_empty();
         Ok(Some(match definition {
-            d if !d.http.is_empty() => Probe::Http(Http::new(d, settings)),
+            d if !d.http.is_empty() => Probe::Http(Box::new(Http::new(d, settings))),
             d if !d.tcp.is_empty() => Probe::Tcp(Tcp::new(d)),
             d if !d.udp.is_empty() => Probe::Udp(Udp::new(d)),
             d if !d.grpc.is_empty() => Probe::Grpc(Grpc::new(d)),

@@ -182,13 +182,13 @@ fn read_authority(text: &str) -> Result<Authority, String> {
         Some((user, host_port)) => (Some(user.to_owned()), host_port),
         None => (None, text),
     };
+    if host_port.starts_with('[') && !host_port.contains(']') {
+        return Err("missing ']' in host".to_owned());
+    }
     if let Some((_, port)) = split_port(host_port)
         && !port.bytes().all(|byte| byte.is_ascii_digit())
     {
         return Err(format!("invalid port \":{port}\" after host"));
-    }
-    if host_port.starts_with('[') && !host_port.contains(']') {
-        return Err("missing ']' in host".to_owned());
     }
     if let Some(odd) = host_port.chars().find(|letter| " \"<>\\^`{|}".contains(*letter)) {
         return Err(format!("invalid character \"{odd}\" in host name"));
