@@ -14,10 +14,12 @@
 pub mod runner;
 pub mod status;
 
-pub use runner::alias::{AliasFailure, AliasQuery, AliasSource, AliasState, NoAliases};
+pub use runner::alias::{
+    AliasAnswer, AliasFailure, AliasQuery, AliasSource, AliasState, NoAliases,
+};
 pub use runner::proxy::Proxies;
 pub use runner::tls::{AgentIdentity, Tls, TlsError};
-pub use runner::{CheckHandle, Reporter, Runner, Settings, StartError};
+pub use runner::{CheckHandle, Reporter, Runner, Settings, StartError, TtlUpdates};
 pub use status::definition::{InvalidCheck, validate};
 pub use status::deregister::{Deregistrations, Overdue};
 pub use status::ttl::{NotTtl, SavedTtl, Ttl};

@@ -89,6 +89,77 @@ async fn thresholds_hold_results_back_but_not_those_that_bypass_them() {
     task.abort();
 }
 
+/// Writes each event as `LEVEL target: message field=value …`.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Fields(String, String);
+        impl tracing::field::Visit for Fields {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                match field.name() {
+                    "message" => self.0 = format!("{value:?}"),
+                    name => self.1.push_str(&format!(" {name}={value:?}")),
+                }
+            }
+        }
+        let mut fields = Fields(String::new(), String::new());
+        event.record(&mut fields);
+        let (level, target) = (event.metadata().level(), event.metadata().target());
+        let line = format!("{level} {target}: {}{}", fields.0, fields.1);
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn results_are_logged_in_the_words_of_the_reference() {
+    let (reporter, _seen) = reports();
+    let mut polling = Polling {
+        check_id: "c".into(),
+        thresholds: Thresholds::new(&definition(
+            r#"{"SuccessBeforePassing":2,"FailuresBeforeWarning":2,"FailuresBeforeCritical":3}"#,
+        )),
+        reporter,
+    };
+    let lines = Lines::default();
+    tracing::subscriber::with_default(lines.clone(), || {
+        for status in [Status::Passing, Status::Critical, Status::Critical, Status::Critical] {
+            polling.handle_observation(Observation::counted(Outcome::new(status, "text")));
+        }
+        polling.handle_observation(Observation::counted(Outcome::new(Status::Warning, "text")));
+    });
+    let lines = lines.0.lock().unwrap();
+    let told: Vec<_> = lines.iter().filter(|line| !line.starts_with("TRACE")).collect();
+    let expect = [
+        "DEBUG agent: Check status updated check=c status=passing",
+        "WARN agent: Check failed but has not reached warning/failure threshold check=c \
+         status=critical failure_count=1 warning_threshold=2 failure_threshold=3",
+        "WARN agent: Check is now warning check=c",
+        "WARN agent: Check is now critical check=c",
+        "WARN agent: Check passed but has not reached success threshold check=c status=warning \
+         success_count=1 success_threshold=2",
+    ];
+    assert_eq!(told, expect);
+    assert_eq!(lines[0], "TRACE agent: Check output check=c output=text");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_ttl_check_is_told_its_status_and_expires() {
     let (reporter, mut seen) = reports();
@@ -180,4 +251,32 @@ async fn a_started_check_runs_again_and_again() {
         assert_eq!(within(seen.recv()).await.unwrap().1, Status::Passing);
     }
     within(handle.stop()).await;
+}
+
+#[tokio::test]
+async fn a_check_that_sleeps_is_small_and_a_thousand_stop_at_once() {
+    let (reporter, mut seen) = reports();
+    let polling = Polling {
+        check_id: "c".into(),
+        thresholds: Thresholds::new(&CheckDefinition::default()),
+        reporter: reporter.clone(),
+    };
+    let ask = || -> Run { Box::pin(std::future::pending()) };
+    let future = polling.run(Duration::ZERO, Duration::ZERO, ask);
+    assert!(size_of_val(&future) <= 512, "{} bytes", size_of_val(&future));
+    drop(future);
+    let runner = runner(reporter);
+    let mut rng = rng();
+    let handles: Vec<_> = (0..1000)
+        .map(|number| {
+            let text = format!(
+                r#"{{"CheckID":"{number}","HTTP":"http://127.0.0.1:1/","Interval":"1000h"}}"#
+            );
+            runner.start(&definition(&text), "", &mut rng).unwrap()
+        })
+        .collect();
+    for handle in handles {
+        within(handle.stop()).await;
+    }
+    assert!(seen.try_recv().is_err());
 }
