@@ -4,21 +4,23 @@
 //! can be sent: an answer with three addresses costs the same whether the
 //! service has five instances or five thousand.
 
-use std::collections::HashSet;
-use std::hash::Hash;
-
-use foldhash::fast::FixedState;
 use types::catalog::CheckServiceNode;
 
 use crate::address::{AddressChoice, Chosen, Effective};
 use crate::answer::{Exchange, Sections, is_asked, push_meta};
 use crate::cname::Chased;
+use crate::distinct::Distinct;
 use crate::health::{is_handed_out, srv_weight};
+use crate::name::Name;
 use crate::options::ZoneId;
 use crate::plan::Locality;
 use crate::record::{Data, NameRef, Place, Record, Srv};
 use crate::record_type::{Rcode, RecordType};
-use crate::truncate::answers_max;
+use crate::truncate::{answers_max, octets_max};
+
+/// An SRV record without its target: pointer, type, class, TTL, length,
+/// priority, weight and port.
+const SRV_OCTETS: usize = 18;
 
 /// Instances to make an answer of.
 pub(crate) struct InstancesOf<'a> {
@@ -107,6 +109,7 @@ impl<'a> Exchange<'a> {
         let mut any = false;
         let mut first_host = None;
         let mut distinct = Distinct::new(self.seed);
+        sections.answers.reserve(stop_after.min(limit).min(rows.instances.len()));
         for row in self.draw(rows) {
             any = true;
             let (choice, _) = self.choice(rows, row);
@@ -117,8 +120,9 @@ impl<'a> Exchange<'a> {
                         break;
                     }
                 }
-                Some(Effective::Host(host)) => {
-                    first_host.get_or_insert(host);
+                // A text that is no valid name makes no record.
+                Some(Effective::Host(host)) if first_host.is_none() => {
+                    first_host = Name::from_text(host).map(|_| host);
                 }
                 _ => {}
             }
@@ -145,8 +149,12 @@ impl<'a> Exchange<'a> {
         sections: &mut Sections<'a>,
     ) -> bool {
         let stop_after = answers_max(self).saturating_add(1);
+        let octets_max = octets_max(self);
+        let mut octets = 0;
         let mut any = false;
         let mut distinct = Distinct::new(self.seed);
+        let root = Name::root();
+        let question = self.question().map_or(&root, |question| &question.name);
         for row in self.draw(rows) {
             any = true;
             let (choice, place) = self.choice(rows, row);
@@ -161,6 +169,8 @@ impl<'a> Exchange<'a> {
                 Effective::Ip(ip) => NameRef::Address(ip, place, rows.zone),
                 Effective::Host(host) => NameRef::Host(host),
             };
+            // A target that makes no valid name makes no record either.
+            let Some(name) = target.compose(question, self.zones) else { continue };
             let start = sections.additional.len() as u32;
             match chosen.address {
                 Effective::Ip(ip) => {
@@ -180,7 +190,9 @@ impl<'a> Exchange<'a> {
             let srv = Srv { weight: srv_weight(row), port, target, glue };
             let data = Data::Srv(srv);
             sections.answers.push(Record { owner: NameRef::Question, ttl: rows.ttl, data });
-            if sections.answers.len() == stop_after {
+            // Answers alone that do not fit are cut anyway: no more are needed.
+            octets += SRV_OCTETS + name.as_wire().len();
+            if sections.answers.len() == stop_after || octets > octets_max {
                 sections.answers_at_most = rows.instances.len();
                 break;
             }
@@ -196,35 +208,5 @@ impl<'a> Chosen<'a> {
             Effective::Ip(ip) => Ok(ip),
             Effective::Host(host) => Err(host),
         }
-    }
-}
-
-/// Finds duplicates: by comparing while they are few, by hash afterwards.
-struct Distinct<T> {
-    few: Vec<T>,
-    many: HashSet<T, FixedState>,
-}
-
-/// Above this many, hashing is cheaper.
-const COMPARED_MAX: usize = 16;
-
-impl<T: Eq + Hash + Copy> Distinct<T> {
-    fn new(seed: u64) -> Self {
-        Self { few: Vec::new(), many: HashSet::with_hasher(FixedState::with_seed(seed)) }
-    }
-
-    /// Whether the value is new.
-    fn insert(&mut self, value: T) -> bool {
-        if self.few.len() < COMPARED_MAX {
-            let new = !self.few.contains(&value);
-            if new {
-                self.few.push(value);
-            }
-            return new;
-        }
-        if self.many.is_empty() {
-            self.many.extend(self.few.iter().copied());
-        }
-        self.many.insert(value)
     }
 }

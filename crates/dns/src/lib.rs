@@ -26,6 +26,7 @@
 mod address;
 mod answer;
 mod cname;
+mod distinct;
 mod health;
 mod instances;
 mod message;

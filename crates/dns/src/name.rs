@@ -1,9 +1,9 @@
 //! Domain names in wire form, held inline so that a question costs no
 //! allocation for its name (RFC 1035 section 3.1).
 
-use std::cmp::Ordering;
 use std::fmt;
 use std::fmt::Write;
+use std::hash::{Hash, Hasher};
 
 use crate::Malformed;
 
@@ -201,17 +201,9 @@ impl PartialEq for Name {
 
 impl Eq for Name {}
 
-impl PartialOrd for Name {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Name {
-    /// By the octets of the wire form in lower case, not RFC 4034's order.
-    fn cmp(&self, other: &Self) -> Ordering {
-        let octets = |name: &Self| name.as_wire().to_ascii_lowercase();
-        octets(self).cmp(&octets(other))
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_wire().iter().for_each(|octet| state.write_u8(octet.to_ascii_lowercase()));
     }
 }
 

@@ -114,7 +114,7 @@ pub(crate) struct Zone {
 }
 
 /// Which domain a question used: names in its answer end with the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ZoneId {
     /// `domain`.
     Domain,

@@ -72,7 +72,7 @@ impl Data<'_> {
 }
 
 /// A name that an answer contains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum NameRef<'a> {
     /// The question's name in its own spelling.
     Question,
@@ -97,7 +97,7 @@ pub(crate) enum NameRef<'a> {
 }
 
 /// The locality of generated names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place<'a> {
     Datacenter(&'a str),
     Peer(&'a str),

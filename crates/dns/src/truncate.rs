@@ -1,11 +1,10 @@
 //! Fitting an answer into what the client takes (`reference/dns.md` section 8).
 
-use std::collections::BTreeSet;
-
 use crate::answer::{Exchange, HeaderChoice, Report, Sections, Transport};
+use crate::distinct::Distinct;
 use crate::message::{Head, MessageBuffer, Section};
 use crate::name::Name;
-use crate::record::{Data, NameRef, Record};
+use crate::record::{Data, Record};
 use crate::record_type::RecordType;
 
 /// What every client takes over UDP (RFC 1035 section 2.3.4).
@@ -24,6 +23,10 @@ const TCP_ANSWERS_MAX: usize = 4_096;
 const TCP_SRV_ANSWERS_MAX: usize = 1_024;
 /// The smallest record: pointer, type, class, TTL, length and an IPv4 address.
 const RECORD_OCTETS_MIN: usize = 16;
+/// A name that was written before.
+const POINTER_OCTETS: usize = 2;
+/// Type, class, TTL and length of a record.
+const RECORD_FIXED_OCTETS: usize = 10;
 /// What a DNS message can be at most.
 const MESSAGE_OCTETS_MAX: usize = 65_535;
 
@@ -60,6 +63,14 @@ pub(crate) fn answers_max(exchange: &Exchange<'_>) -> usize {
     }
 }
 
+/// The size that an answer with more than one record is trimmed to.
+pub(crate) fn octets_max(exchange: &Exchange<'_>) -> usize {
+    match exchange.transport {
+        Transport::Udp => udp_octets(exchange) - UDP_ROOM,
+        Transport::Tcp => TCP_OCTETS,
+    }
+}
+
 /// Writes the sections, cut down as far as needed.
 pub(crate) fn write_answer(
     exchange: &Exchange<'_>,
@@ -69,14 +80,15 @@ pub(crate) fn write_answer(
 ) -> Report {
     let root = Name::root();
     let question = exchange.question().map_or(&root, |question| &question.name);
-    let writer = Writer { exchange, choice, sections: &sections, question };
+    let glue = Vec::new();
+    let mut writer = Writer { exchange, choice, sections: &sections, question, glue };
     let total = sections.answers.len();
     let counted = total.min(answers_max(exchange));
-    let octets = match exchange.transport {
-        Transport::Udp => udp_octets(exchange) - UDP_ROOM,
-        Transport::Tcp => TCP_OCTETS,
-    };
+    let octets = octets_max(exchange);
     let whole = counted == total;
+    if !whole {
+        writer.glue = glue_of(&sections, exchange.seed);
+    }
     let extent = if whole { Extent::Whole } else { Extent::Counted };
     // One answer is sent whatever its size.
     let limit = if counted > 1 { octets } else { MESSAGE_OCTETS_MAX };
@@ -84,10 +96,14 @@ pub(crate) fn write_answer(
         Ok(()) => counted,
         Err(_) if counted <= 1 => {
             // Only metadata can be that large; the answer goes without it.
+            writer.glue = glue_of(&sections, exchange.seed);
             let _ = writer.write(counted, Extent::Trimmed, MESSAGE_OCTETS_MAX, out);
             counted
         }
-        Err(fitting) => writer.trim(fitting.min(counted - 1), octets, out),
+        Err(fitting) => {
+            writer.glue = glue_of(&sections, exchange.seed);
+            writer.trim(fitting.clamp(1, counted - 1), octets, out)
+        }
     };
     let truncated = (kept < total || !whole).then(|| Truncated {
         kept,
@@ -121,26 +137,64 @@ struct Writer<'e, 'a> {
     choice: HeaderChoice,
     sections: &'e Sections<'a>,
     question: &'e Name,
+    /// What a cut answer keeps of Additional; made when it is needed.
+    glue: Vec<(usize, &'e Record<'a>)>,
 }
 
 impl Writer<'_, '_> {
     /// Finds the largest number of answers up to `most` that fits, and writes
     /// them. At least one always stays.
     fn trim(&self, most: usize, octets: usize, out: &mut MessageBuffer) -> usize {
-        let (mut fits, mut above) = (1, most.max(1) + 1);
-        // Glue makes answers about twice as large: start in the middle.
+        let (mut fits, mut above) = (1, self.most_that_may_fit(most, octets, out) + 1);
+        // The bound is nearly always exact, so the first try is the bound itself.
+        let mut next = above - 1;
         while above - fits > 1 {
-            let middle = fits + (above - fits) / 2;
-            match self.write(middle, Extent::Trimmed, octets, out) {
-                Ok(()) => fits = middle,
-                Err(fitting) => above = middle.min((fitting + 1).max(fits + 1)),
+            match self.write(next, Extent::Trimmed, octets, out) {
+                Ok(()) if next + 1 == above => return next,
+                Ok(()) => fits = next,
+                Err(_) => above = next,
             }
+            next = fits + (above - fits) / 2;
         }
-        // The last try may have been one that did not fit.
+        // The last try did not fit, or there was none.
         let limit = if fits > 1 { octets } else { MESSAGE_OCTETS_MAX };
         let written = self.write(fits, Extent::Trimmed, limit, out);
         debug_assert!(written.is_ok() || fits == 1, "what fitted before fits again");
         fits
+    }
+
+    /// A number of answers, at least 1, that is not exceeded by those that fit
+    /// together with their glue: sizes of glue are counted at their smallest.
+    fn most_that_may_fit(&self, most: usize, octets: usize, out: &mut MessageBuffer) -> usize {
+        self.start(out);
+        let zones = self.exchange.zones;
+        let mut glue = self.glue.iter().peekable();
+        let mut glue_octets = 0;
+        for (at, answer) in self.sections.answers[..most].iter().enumerate() {
+            out.record(answer, self.question, zones);
+            while let Some((_, record)) = glue.next_if(|(answer, _)| *answer <= at) {
+                let owner = match zones.options.disable_compression {
+                    false => POINTER_OCTETS,
+                    true => record
+                        .owner
+                        .compose(self.question, zones)
+                        .map_or(0, |name| name.as_wire().len()),
+                };
+                let data = if matches!(record.data, Data::Aaaa(_)) { 16 } else { 4 };
+                let cname = matches!(record.data, Data::Cname(_));
+                glue_octets += if cname { 0 } else { owner + RECORD_FIXED_OCTETS + data };
+            }
+            if out.len() + glue_octets > octets {
+                return at.max(1);
+            }
+        }
+        most.max(1)
+    }
+
+    fn start(&self, out: &mut MessageBuffer) {
+        let compress = !self.exchange.zones.options.disable_compression;
+        let head = Head { id: self.exchange.request.id, flags: self.flags(false) };
+        out.start(head, self.exchange.question(), compress);
     }
 
     /// Writes the first `count` answers. When the message grows beyond `limit`
@@ -153,9 +207,7 @@ impl Writer<'_, '_> {
         out: &mut MessageBuffer,
     ) -> Result<(), usize> {
         let zones = self.exchange.zones;
-        let compress = !zones.options.disable_compression;
-        let head = Head { id: self.exchange.request.id, flags: self.flags(false) };
-        out.start(head, self.exchange.question(), compress);
+        self.start(out);
         let answers = &self.sections.answers[..count];
         let mut written = 0;
         for (at, record) in answers.iter().enumerate() {
@@ -183,7 +235,7 @@ impl Writer<'_, '_> {
                 written += 1;
             }
         } else {
-            for record in glue_of(answers, &self.sections.additional) {
+            for (_, record) in self.glue.iter().take_while(|(answer, _)| *answer < count) {
                 written += u16::from(out.record(record, self.question, zones));
                 if out.len() > limit {
                     return Err(count);
@@ -205,16 +257,17 @@ impl Writer<'_, '_> {
     }
 }
 
-/// The address and CNAME records of the targets of SRV answers, one per name.
-fn glue_of<'s, 'a>(
-    answers: &'s [Record<'a>],
-    additional: &'s [Record<'a>],
-) -> impl Iterator<Item = &'s Record<'a>> {
-    let mut seen: BTreeSet<NameRef<'a>> = BTreeSet::new();
-    let ranges = answers.iter().filter_map(|answer| match &answer.data {
-        Data::Srv(srv) => additional.get(srv.glue.0 as usize..srv.glue.1 as usize),
-        _ => None,
-    });
-    let glue = ranges.flatten().filter(|record| record.data.is_glue());
-    glue.filter(move |record| seen.insert(record.owner))
+/// The address and CNAME records of the targets of SRV answers, one per name,
+/// each with the position of its answer.
+fn glue_of<'s, 'a>(sections: &'s Sections<'a>, seed: u64) -> Vec<(usize, &'s Record<'a>)> {
+    let mut seen = Distinct::new(seed);
+    let mut glue = Vec::new();
+    for (at, answer) in sections.answers.iter().enumerate() {
+        let Data::Srv(srv) = &answer.data else { continue };
+        let range = srv.glue.0 as usize..srv.glue.1 as usize;
+        let records = sections.additional.get(range).unwrap_or_default();
+        let kept = records.iter().filter(|r| r.data.is_glue() && seen.insert(r.owner));
+        glue.extend(kept.map(|record| (at, record)));
+    }
+    glue
 }

@@ -36,7 +36,10 @@ fn every_dialogue_is_answered_as_written() {
         if update {
             std::fs::write(&path, replayed).expect("to write the dialogue");
         } else {
-            assert_eq!(written, replayed, "{}", path.display());
+            for (at, (expected, answered)) in written.lines().zip(replayed.lines()).enumerate() {
+                assert_eq!(expected, answered, "{} line {}", path.display(), at + 1);
+            }
+            assert_eq!(written.len(), replayed.len(), "{}", path.display());
         }
     }
 }

@@ -223,7 +223,7 @@ fn messages_that_are_no_questions_get_the_reply_they_deserve() {
         message
     };
     // A server that answers answers would talk to itself; NOTIFY is not served.
-    let cases: [(&str, Vec<u8>, Malformed, Option<[u8; 4]>); 6] = [
+    let cases = [
         ("empty", vec![], Malformed::Short, None),
         ("half a header", good[..11].to_vec(), Malformed::Short, None),
         ("a response", changed(2, 0x81), Malformed::Response, None),
