@@ -21,9 +21,11 @@ pub mod msgpack;
 pub mod name;
 pub mod proxy;
 pub mod service;
+pub mod time;
 
 pub use crate::bytes::Blob;
 pub use duration::GoDuration;
 pub use name::{
     CheckId, Datacenter, Index, NodeId, NodeName, SecretId, ServiceId, ServiceName, SessionId,
 };
+pub use time::Timestamp;

@@ -208,6 +208,16 @@ fn a_registration_survives() {
     assert_eq!(msgpack::from_slice(&bytes), Ok(request));
 }
 
+#[test]
+fn what_json_lets_in_at_its_deepest_survives_inside_a_command() {
+    let depth = types::json::MAX_DEPTH;
+    let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let value = types::json::decode(text.as_bytes(), types::json::Unknown::Deny).unwrap();
+    let sample = Sample { free: BTreeMap::from([("x".to_owned(), value)]), ..Sample::default() };
+    let outer = Sample { nested: vec![sample], ..Sample::default() };
+    assert_eq!(msgpack::from_slice(&msgpack::to_vec(&outer)), Ok(outer));
+}
+
 fn value() -> impl Strategy<Value = serde_json::Value> {
     let leaf = prop_oneof![
         Just(serde_json::Value::Null),
