@@ -98,7 +98,8 @@ pub struct Exchange<'a> {
 pub enum Outcome {
     /// The message is in the buffer.
     Complete(Report),
-    /// These names have to be resolved first; call again with them.
+    /// These names have to be resolved first; call again with them. Happens at
+    /// most once per answer: what is missing then stays unresolved.
     NeedsCname(Vec<CnameTarget>),
     /// Nothing here answers: relay the client's message to the recursors, and
     /// give [`Exchange::recursion_failed`] if they all fail.
@@ -417,8 +418,10 @@ impl<'a> Exchange<'a> {
         }
         let Some(records) = chased.get(&name) else {
             let known = sections.targets.iter().any(|target| target.name == name);
+            // Names are asked for once. What was not resolved then stays bare.
             if let Some(via) = route(&name, self.zones)
                 && !known
+                && chased.is_empty()
                 && sections.targets.len() < TARGETS_MAX
             {
                 sections.targets.push(CnameTarget { name, via });

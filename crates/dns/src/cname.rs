@@ -108,6 +108,10 @@ impl Chased {
         self.names.push((target.name.clone(), Vec::new()));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     pub(crate) fn get(&self, name: &Name) -> Option<&[ChasedRecord]> {
         let mut names = self.names.iter();
         names.find(|(known, _)| known == name).map(|(_, records)| records.as_slice())
