@@ -16,10 +16,12 @@ pub mod check;
 pub mod duration;
 pub mod json;
 pub mod kv;
+pub mod member;
 pub mod meta;
 pub mod msgpack;
 pub mod name;
 pub mod proxy;
+pub mod version;
 pub mod service;
 pub mod time;
 

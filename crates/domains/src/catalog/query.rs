@@ -355,9 +355,9 @@ impl Query for PtrLookup {
 
 /// The services that a gateway serves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct GatewayServices {
+pub(super) struct GatewayServices {
     /// The gateway.
-    pub gateway: String,
+    pub(super) gateway: String,
 }
 
 impl Query for GatewayServices {

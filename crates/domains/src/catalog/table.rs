@@ -25,7 +25,7 @@ pub const NODES: Table<Node> = Table::with(
 );
 
 /// In [`NODES`]: by node id.
-pub const NODES_BY_ID: usize = 0;
+pub(super) const NODES_BY_ID: usize = 0;
 
 /// A service instance on its node.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +91,7 @@ pub const CHECKS_BY_INSTANCE: usize = 0;
 pub const CHECKS_BY_SERVICE: usize = 1;
 
 /// The service whose mesh traffic goes to this instance, if any.
-pub fn mesh_target(service: &NodeService) -> Option<&str> {
+pub(super) fn mesh_target(service: &NodeService) -> Option<&str> {
     if service.kind == "connect-proxy" {
         return Some(service.proxy.destination_service_name.as_str());
     }
