@@ -248,3 +248,63 @@ impl Configurations {
         self.latest_index == self.committed_index
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(n: u8, suffrage: Suffrage) -> Server {
+        let id = ServerId(format!("{n:036}").into());
+        Server { id, address: format!("127.0.0.1:3830{n}").into(), suffrage }
+    }
+
+    /// `reference/raft-and-snapshots.md` section 19.
+    #[test]
+    fn a_configuration_has_the_bytes_of_a_real_one() {
+        let configuration = Configuration { servers: vec![server(0, Suffrage::Voter)] };
+        let mut expected =
+            b"\x81\xa7Servers\x91\x83\xa7Address\xaf127.0.0.1:38300\xa2ID\xda\x00\x24".to_vec();
+        expected.extend([b'0'; 36]);
+        expected.extend(b"\xa8Suffrage\x00");
+        assert_eq!(configuration.encode(), expected);
+        assert_eq!(Configuration::decode(&expected), Ok(configuration));
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_refused() {
+        for data in [&b""[..], b"\x81", b"\xff", b"\x81\xa7Servers\x91\x81\xa8Suffrage\x09"] {
+            assert!(Configuration::decode(data).is_err(), "{data:?}");
+        }
+    }
+
+    #[test]
+    fn changes_make_what_they_say_or_an_error() {
+        let voter = |n| server(n, Suffrage::Voter);
+        let nonvoter = |n| server(n, Suffrage::Nonvoter);
+        let two = Configuration { servers: vec![voter(1), nonvoter(2)] };
+        let (id, address) = (|n| voter(n).id, |n| voter(n).address);
+        let cases = [
+            (Change::AddVoter { id: id(2), address: address(2) }, Ok(vec![voter(1), voter(2)])),
+            (
+                Change::AddNonvoter { id: id(1), address: address(3) },
+                Ok(vec![Server { address: address(3), ..voter(1) }, nonvoter(2)]),
+            ),
+            (Change::Remove { id: id(2) }, Ok(vec![voter(1)])),
+            (Change::Remove { id: id(9) }, Ok(vec![voter(1), nonvoter(2)])),
+            (Change::Remove { id: id(1) }, Err(ConfigurationError::NoVoter)),
+            (Change::DemoteVoter { id: id(1) }, Err(ConfigurationError::NoVoter)),
+            (
+                Change::AddVoter { id: id(3), address: address(1) },
+                Err(ConfigurationError::DuplicateAddress(address(1).to_string())),
+            ),
+            (
+                Change::AddVoter { id: ServerId("".into()), address: address(3) },
+                Err(ConfigurationError::EmptyId),
+            ),
+        ];
+        for (change, expected) in cases {
+            let result = two.changed(&change).map(|configuration| configuration.servers);
+            assert_eq!(result, expected, "{change:?}");
+        }
+    }
+}

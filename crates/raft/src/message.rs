@@ -63,6 +63,28 @@ impl Body {
     }
 }
 
+/// No honest term or index comes near this; sums with smaller ones cannot overflow.
+const LIMIT: u64 = 1 << 60;
+
+impl Body {
+    /// Whether terms and indexes can be those of a real cluster.
+    pub(crate) fn is_sane(&self) -> bool {
+        let (term, position, other) = match self {
+            Body::AppendEntries(b) => (b.term, b.previous, b.leader_commit),
+            Body::AppendEntriesResponse(b) => (b.term, LogPosition::default(), b.last_log),
+            Body::RequestVote(b) => (b.term, b.last, Index::ZERO),
+            Body::RequestPreVote(b) => (b.term, b.last, Index::ZERO),
+            Body::InstallSnapshot(b) => (b.term, b.snapshot.last, b.snapshot.configuration_index),
+            Body::RequestVoteResponse(b) | Body::RequestPreVoteResponse(b) => {
+                (b.term, LogPosition::default(), Index::ZERO)
+            }
+            Body::InstallSnapshotResponse(b) => (b.term, LogPosition::default(), Index::ZERO),
+            Body::TimeoutNow | Body::TimeoutNowResponse => return true,
+        };
+        [term.0, position.term.0, position.index.0, other.0].iter().all(|number| *number < LIMIT)
+    }
+}
+
 /// Thesis figure 3.1. The wire's `Leader` is the address of the sender.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppendEntries {

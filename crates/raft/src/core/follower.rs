@@ -104,7 +104,7 @@ impl<L: LogReader> Core<L> {
             }
             let compacted = entry.index < self.log.first();
             if !compacted && self.log.term(entry.index) != Some(entry.term) {
-                if entry.index <= self.commit {
+                if entry.index <= self.commit.max(self.configurations.committed_index) {
                     return false;
                 }
                 self.truncate(entry.index);

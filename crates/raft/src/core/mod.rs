@@ -188,8 +188,9 @@ impl<L: LogReader> Core<L> {
     }
 
     /// Takes a message from `from`, whose transport-level identity the shell vouches for.
+    /// One with absurd numbers is dropped.
     pub fn handle_message(&mut self, from: ServerId, message: Message, now: Instant) {
-        if !self.tick(now) {
+        if !self.tick(now) || !message.body.is_sane() {
             return;
         }
         let request = message.request;

@@ -179,7 +179,13 @@ impl<L: LogReader> Core<L> {
             progress.acknowledged_request = progress.acknowledged_request.max(Some(request));
         }
         match in_flight.kind {
-            Kind::Heartbeat => progress.heartbeat_failures = 0,
+            Kind::Heartbeat => {
+                // It is back: what waits for a retry need not wait on.
+                if std::mem::take(&mut progress.heartbeat_failures) > 0 {
+                    progress.retry_at = None;
+                    progress.failures = 0;
+                }
+            }
             Kind::Append { matches, .. } if body.success && body.term == term => {
                 self.on_match(&from, matches);
             }
