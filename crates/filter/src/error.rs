@@ -50,6 +50,15 @@ pub enum FilterError {
         /// Go's text where it is known, else our parser's.
         reason: String,
     },
+    /// More regular expressions than [`crate::MAX_PATTERNS`].
+    #[error(
+        "the expression has {count} regular expressions, more than the limit of {}",
+        crate::MAX_PATTERNS
+    )]
+    TooManyPatterns {
+        /// How many it has.
+        count: usize,
+    },
 }
 
 /// A value that is not of the field's type; the texts are those of Go's `strconv`.

@@ -12,6 +12,9 @@ use crate::expression::{Expression, Match, Operator};
 use crate::pattern;
 use crate::schema::{Access, Evaluate, Projection, Schema};
 
+/// Most regular expressions in one filter: each may take a megabyte once compiled.
+pub const MAX_PATTERNS: usize = 64;
+
 /// An expression that was checked against a type's selectors.
 pub struct Filter<T: 'static>(Condition<T>);
 
@@ -74,7 +77,13 @@ impl<T> fmt::Debug for LazyFilter<T> {
 }
 
 fn parse(text: &str) -> Result<Expression, CompileError> {
-    Expression::parse(text).map_err(|error| CompileError(FilterError::Parse(error)))
+    let expression =
+        Expression::parse(text).map_err(|error| CompileError(FilterError::Parse(error)))?;
+    let count = expression.patterns();
+    if count > MAX_PATTERNS {
+        return Err(CompileError(FilterError::TooManyPatterns { count }));
+    }
+    Ok(expression)
 }
 
 enum Condition<T: 'static> {

@@ -117,6 +117,19 @@ impl fmt::Display for Expression {
 }
 
 impl Expression {
+    /// How many regular expressions there are.
+    pub(crate) fn patterns(&self) -> usize {
+        match self {
+            Expression::Any(terms) | Expression::All(terms) => {
+                terms.iter().map(Expression::patterns).sum()
+            }
+            Expression::Not(inner) => inner.patterns(),
+            Expression::Match(comparison) => {
+                matches!(comparison.operator, Operator::Matches | Operator::NotMatches).into()
+            }
+        }
+    }
+
     fn is_chain(&self) -> bool {
         matches!(self, Expression::Any(_) | Expression::All(_))
     }

@@ -25,7 +25,7 @@ mod schema;
 pub mod schemas;
 
 pub use error::{CoerceError, CompileError, FilterError};
-pub use evaluate::{Filter, LazyFilter};
+pub use evaluate::{Filter, LazyFilter, MAX_PATTERNS};
 pub use expression::{Expression, Match, Operator, Selector};
-pub use parse::{MAX_DEPTH, MAX_LENGTH, ParseError};
+pub use parse::{MAX_DEPTH, MAX_LENGTH, ParseError, Place};
 pub use schema::{Access, Evaluate, Field, ListOf, MapOf, Projection, Schema, StructOf};

@@ -5,7 +5,8 @@
 //! could have stood there. To say the same, every failed attempt is noted, also
 //! those whose alternative succeeds; only the notes at the farthest place stay.
 //! A few mistakes (an unclosed parenthesis or string) have a text of their own,
-//! which goes before that list.
+//! which goes before that list. Of those only `Unmatched parentheses` is recorded
+//! from Consul; the wording of the others is not verified.
 //!
 //! No alternative that recurses is tried twice at one place, so the work grows
 //! with the length of the text alone.

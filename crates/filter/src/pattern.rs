@@ -9,7 +9,7 @@ use regex::{Regex, RegexBuilder};
 use crate::error::FilterError;
 
 /// Bytes that one compiled expression may take.
-const MAX_COMPILED_BYTES: usize = 4 * 1024 * 1024;
+const MAX_COMPILED_BYTES: usize = 1024 * 1024;
 /// Bytes that its lazily built automaton may take.
 const MAX_AUTOMATON_BYTES: usize = 1024 * 1024;
 /// Deepest nesting of groups.
