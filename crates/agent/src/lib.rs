@@ -1,1 +1,26 @@
-//! Assembly of an agent: local state, anti-entropy, sockets, reload
+//! An agent: everything of Consul that runs on one machine, put together.
+//!
+//! [`run`] starts it and returns its exit code. What it consists of:
+//!
+//! - [`process`]: start, signals, reload, leaving, the end; exit codes.
+//! - [`local`]: the services and checks of this agent, and how they reach the catalog.
+//! - [`endpoint`]: the HTTP endpoints that are about this agent, not about the state.
+//! - [`dns_server`]: the sockets of the DNS interface.
+//! - [`backend`]: runs the calls of the domains on the server in this process.
+//! - [`logging`], [`banner`], [`data_dir`], [`environment`], [`listeners`], [`member`].
+
+pub mod backend;
+mod banner;
+mod data_dir;
+pub mod dns_server;
+mod endpoint;
+mod environment;
+mod listeners;
+mod local;
+pub mod logging;
+mod member;
+mod process;
+mod settings;
+
+pub use environment::read_environment;
+pub use process::{RunOptions, run};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
+use types::SecretId;
 
 use crate::call::{Command, Query};
 use crate::erased::{AnyCommand, AnyQuery};
@@ -128,6 +129,8 @@ pub enum Show {
 pub struct WriteCall {
     /// The command.
     pub command: Box<dyn AnyCommand>,
+    /// The token.
+    pub token: SecretId,
     /// How the reply is shown.
     pub show: fn(&(dyn Any + Send), Encoding) -> Response,
 }
@@ -164,7 +167,7 @@ impl Call {
     }
 
     /// A command whose reply is shown as JSON.
-    pub fn write<C: Command>(command: C) -> Self
+    pub fn write<C: Command>(command: C, token: &SecretId) -> Self
     where
         C::Reply: Serialize,
     {
@@ -172,13 +175,13 @@ impl Call {
             let reply = reply.downcast_ref::<C::Reply>();
             Response::json(reply.expect("a command's reply has the command's reply type"), encoding)
         };
-        Call::Write(WriteCall { command: Box::new(command), show })
+        Call::Write(WriteCall { command: Box::new(command), token: token.clone(), show })
     }
 
     /// A command that answers `true` once it is applied.
-    pub fn write_then_true<C: Command>(command: C) -> Self {
+    pub fn write_then_true<C: Command>(command: C, token: &SecretId) -> Self {
         let show = |_: &(dyn Any + Send), encoding: Encoding| Response::json(&true, encoding);
-        Call::Write(WriteCall { command: Box::new(command), show })
+        Call::Write(WriteCall { command: Box::new(command), token: token.clone(), show })
     }
 }
 

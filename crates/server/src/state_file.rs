@@ -15,9 +15,6 @@ const TAG_INDEX: u8 = 0x10;
 /// Tag of the record of half-received chunked commands, of which there are none.
 const TAG_CHUNKS: u8 = 0x1d;
 
-/// Most bytes of one record: far beyond the largest value, small enough to be refused.
-const RECORD_BYTES_MAX: usize = 256 << 20;
-
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Header {
@@ -97,9 +94,7 @@ pub fn restore(input: &mut dyn Read, store: &Store) -> Result<Index, RestoreErro
         while let Some((&tag, after)) = rest.split_first() {
             number += 1;
             let length = msgpack::value_len(after).map_err(broken(number, tag))?;
-            if length > RECORD_BYTES_MAX {
-                return Err(RestoreError::Unknown { tag });
-            }
+            let length = length.ok_or(msgpack::Error::UnexpectedEnd).map_err(broken(number, tag))?;
             let (record, tail) = after.split_at(length);
             restore_record(tag, record, tx, number)?;
             rest = tail;

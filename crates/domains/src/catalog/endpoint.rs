@@ -31,7 +31,7 @@ fn register(request: &Request) -> Result<Call, CallError> {
     if body.datacenter.is_empty() {
         body.datacenter = request.datacenter();
     }
-    Ok(Call::write_then_true(Register(body)))
+    Ok(Call::write_then_true(Register(body), &request.token))
 }
 
 fn deregister(request: &Request) -> Result<Call, CallError> {
@@ -39,7 +39,7 @@ fn deregister(request: &Request) -> Result<Call, CallError> {
     if body.datacenter.is_empty() {
         body.datacenter = request.datacenter();
     }
-    Ok(Call::write_then_true(Deregister(body)))
+    Ok(Call::write_then_true(Deregister(body), &request.token))
 }
 
 /// The datacenters that this one knows: itself, while there is no WAN pool.

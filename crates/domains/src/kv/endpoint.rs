@@ -109,8 +109,8 @@ fn delete(request: &Request) -> Result<Call, CallError> {
 }
 
 fn write(request: &Request, op: KvOp, entry: KvEntry) -> Call {
-    let (datacenter, token) = (request.datacenter(), request.token.clone());
-    Call::write(KvCommand { datacenter, op, entry, token })
+    let command = KvCommand { datacenter: request.datacenter(), op, entry, ..KvCommand::default() };
+    Call::write(command, &request.token)
 }
 
 /// Refuses parameters of which only one can be meant.

@@ -1,0 +1,64 @@
+//! Runs the calls of the domains on the server in this process.
+
+use contract::{Call, CallError, Consistency, Encoding, Response, Show};
+use http_server::{Backend, BoxFuture, Outcome, ReadMeta};
+use server::{ReadFacts, Server};
+
+/// The server in this process as the HTTP server sees it.
+pub struct ServerBackend {
+    server: Server,
+}
+
+impl ServerBackend {
+    /// Runs calls on this server.
+    pub fn new(server: Server) -> Self {
+        Self { server }
+    }
+}
+
+impl Backend for ServerBackend {
+    fn run(&self, call: Call, encoding: Encoding) -> BoxFuture<Result<Outcome, CallError>> {
+        let server = self.server.clone();
+        Box::pin(async move {
+            match call {
+                Call::Answer(response) => Ok(Outcome { response, meta: None }),
+                Call::Write(write) => {
+                    let reply = server.write(write.command, &write.token).await?;
+                    Ok(Outcome { response: (write.show)(&*reply, encoding), meta: None })
+                }
+                Call::Read(read) => {
+                    let answer = server.read(read.query, &read.options).await?;
+                    let consistency =
+                        read.tells_consistency.then(|| effective(read.options.consistency));
+                    let meta = Some(read_meta(&answer.facts, consistency));
+                    let response = match read.show {
+                        Show::Json(encode) => Response::encoded(answer.body(encoding, encode)),
+                        Show::Custom(show) => show(answer.reply(), encoding),
+                    };
+                    Ok(Outcome { response, meta })
+                }
+            }
+        })
+    }
+}
+
+/// `X-Consul-Effective-Consistency`.
+fn effective(consistency: Consistency) -> &'static str {
+    match consistency {
+        Consistency::Default => "leader",
+        Consistency::Consistent => "consistent",
+        Consistency::Stale => "stale",
+    }
+}
+
+fn read_meta(facts: &ReadFacts, consistency: Option<&'static str>) -> ReadMeta {
+    ReadMeta {
+        index: facts.index,
+        known_leader: facts.known_leader,
+        last_contact_ms: u64::try_from(facts.last_contact.as_millis()).unwrap_or(u64::MAX),
+        consistency,
+        removed: facts.removed,
+        backend: "blocking-query",
+        cache: None,
+    }
+}

@@ -1,0 +1,66 @@
+//! The parts of the configuration as the components want them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::RuntimeConfig;
+use contract::AgentFacts;
+use http::{HeaderName, HeaderValue};
+use http_server::HttpSettings;
+use raft::Options as RaftOptions;
+use server::ServerOptions;
+
+/// What HTTP handlers may know, and what applies to every request.
+pub(crate) fn http(config: &RuntimeConfig) -> HttpSettings {
+    let facts = AgentFacts {
+        datacenter: config.identity.datacenter.clone(),
+        node: config.identity.node_name.clone(),
+        kv_max_value_size: config.limits.kv_max_value_size,
+        txn_max_req_len: config.limits.txn_max_req_len,
+        discovery_max_stale: config.switches.discovery_max_stale.to_std(),
+        indents: config.dev,
+    };
+    let response_headers = config.http.response_headers.iter().filter_map(|(name, value)| {
+        let header = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()));
+        match header {
+            (Ok(name), Ok(value)) => Some((name, value)),
+            _ => {
+                tracing::warn!(target: "agent", header = %name, "http_config.response_headers: not a header");
+                None
+            }
+        }
+    });
+    HttpSettings {
+        response_headers: response_headers.collect(),
+        block_endpoints: config.http.block_endpoints.clone(),
+        allow_write_from: config.http.allow_write_http_from.clone(),
+        allow_unprintable: config.http.disable_unprintable_char_filter,
+        default_acl_policy: if config.acl.default_policy == "deny" { "deny" } else { "allow" },
+        translate_wan_addrs: config.network.translate_wan_addrs,
+        default_token: config.acl.tokens.default.clone(),
+        ui_path: config.ui.enabled.then(|| config.ui.content_path.clone()),
+        facts: Arc::new(facts),
+    }
+}
+
+/// What the server wants.
+pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
+    ServerOptions {
+        datacenter: config.identity.datacenter.clone(),
+        default_query_time: config.http.default_query_time.to_std(),
+        max_query_time: config.http.max_query_time.to_std(),
+        hold_timeout: config.rpc.hold_timeout.to_std(),
+    }
+}
+
+/// What consensus wants.
+pub(crate) fn raft(config: &RuntimeConfig) -> RaftOptions {
+    let at_least = |duration: types::GoDuration| duration.to_std().max(Duration::from_millis(1));
+    RaftOptions {
+        heartbeat_timeout: at_least(config.raft.heartbeat_timeout),
+        election_timeout: at_least(config.raft.election_timeout),
+        lease_timeout: at_least(config.raft.leader_lease_timeout),
+        pre_vote: !config.raft.prevote_disabled,
+        ..RaftOptions::default()
+    }
+}
