@@ -1,5 +1,6 @@
 //! `/v1/operator/raft/` (`reference/http-api.md` 2.12).
 
+use http::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::{Client, Error, QueryOptions, Request};
@@ -64,4 +65,22 @@ impl Client {
     pub async fn raft_remove_peer_by_id(&self, id: &str) -> Result<(), Error> {
         self.call_silently(Request::delete("/v1/operator/raft/peer").query("id", id)).await
     }
+
+    /// Hands the leadership to the server of this id, or to any when it is
+    /// empty. Gives whether the leader says that it did.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`].
+    pub async fn raft_transfer_leader(&self, id: &str) -> Result<bool, Error> {
+        let request = Request::new(Method::POST, "/v1/operator/raft/transfer-leader");
+        let answer: Transfer =
+            self.call(request.query_unless_empty("id", id)).await?.json().await?;
+        Ok(answer.success)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Transfer {
+    success: bool,
 }

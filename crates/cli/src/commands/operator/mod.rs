@@ -1,0 +1,32 @@
+//! `consul operator` (`reference/cli.md` section 14).
+
+pub(super) mod list_peers;
+pub(super) mod remove_peer;
+pub(super) mod transfer_leader;
+
+use crate::ApiFlags;
+use crate::command::{Command, Run, no_flags};
+
+pub(super) const GROUP: Command = Command {
+    words: "operator",
+    synopsis: "Look after the servers",
+    usage: "operator <subcommand> [options]",
+    help: "Tools for whoever looks after the servers of a cluster.",
+    api: ApiFlags::NONE,
+    flags: no_flags,
+    run: Run::Group,
+};
+
+pub(super) const RAFT_GROUP: Command = Command {
+    words: "operator raft",
+    synopsis: "Manage the servers of the Raft quorum",
+    usage: "operator raft <subcommand> [options]",
+    help: "Shows and changes which servers keep the replicated log.\n\n\
+           \x20   $ consul operator raft list-peers",
+    api: ApiFlags::NONE,
+    flags: no_flags,
+    run: Run::Group,
+};
+
+/// How these commands complain that there can be no client.
+const NO_CLIENT: &str = "Error initializing client";

@@ -1,0 +1,68 @@
+//! Where a command reads and writes.
+
+use std::io::{self, Read, Write};
+
+/// Results, complaints and input of a command.
+///
+/// Writing to a reader that has gone is not an error of the command: what
+/// follows is dropped, and [`Ui::is_closed`] tells commands that go on for ever.
+pub struct Ui {
+    output: Box<dyn Write>,
+    errors: Box<dyn Write>,
+    input: Box<dyn Read>,
+    closed: bool,
+}
+
+impl Ui {
+    /// Standard output, error and input.
+    pub fn terminal() -> Self {
+        Self::new(Box::new(io::stdout()), Box::new(io::stderr()), Box::new(io::stdin()))
+    }
+
+    /// Any three streams.
+    pub fn new(output: Box<dyn Write>, errors: Box<dyn Write>, input: Box<dyn Read>) -> Self {
+        Self { output, errors, input, closed: false }
+    }
+
+    /// A result, followed by a line break.
+    pub fn output(&mut self, text: impl AsRef<[u8]>) {
+        self.raw_output(text);
+        self.raw_output("\n");
+    }
+
+    /// A result as it is.
+    pub fn raw_output(&mut self, text: impl AsRef<[u8]>) {
+        let written = self.output.write_all(text.as_ref()).and_then(|()| self.output.flush());
+        self.closed |= written.is_err();
+    }
+
+    /// A complaint, followed by a line break.
+    pub fn error(&mut self, text: impl AsRef<[u8]>) {
+        self.raw_error(text);
+        self.raw_error("\n");
+    }
+
+    /// A complaint as it is.
+    pub fn raw_error(&mut self, text: impl AsRef<[u8]>) {
+        // There is nobody left to tell when this fails.
+        let _ = self.errors.write_all(text.as_ref()).and_then(|()| self.errors.flush());
+    }
+
+    /// Whether nobody reads the results any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// All of the input, at most `bytes_max`.
+    ///
+    /// # Errors
+    /// What the system says; more than `bytes_max`.
+    pub fn read_input(&mut self, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let mut input = Vec::new();
+        (&mut self.input).take(bytes_max + 1).read_to_end(&mut input)?;
+        if input.len() as u64 > bytes_max {
+            return Err(io::Error::other(format!("more than {bytes_max} bytes")));
+        }
+        Ok(input)
+    }
+}
