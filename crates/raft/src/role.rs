@@ -65,6 +65,9 @@ pub(crate) struct Leader {
     /// A confirmation waits for heartbeats to be sent.
     pub(crate) verify: bool,
     pub(crate) restoring: bool,
+    /// A server was told to campaign. It may do so at any later time, so that in this term
+    /// the lease proves nothing any more.
+    pub(crate) lease_void: bool,
 }
 
 pub(crate) struct Transfer {

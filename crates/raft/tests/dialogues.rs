@@ -50,6 +50,7 @@ fn command_line(cluster: &mut Cluster, command: &str) {
             cluster.deliver();
         }
         "advance" => cluster.advance(Duration::from_millis(words[1].parse().unwrap())),
+        "wait" => cluster.now += Duration::from_millis(words[1].parse().unwrap()),
         "quiet" => {
             cluster.advance(Duration::from_millis(words[1].parse().unwrap()));
             cluster.out.clear();

@@ -99,6 +99,11 @@ proptest! {
         }
         for (count, step) in steps.into_iter().enumerate() {
             take(&mut cluster, step, count);
+            let now = cluster.now;
+            let leases = cluster.nodes.values().filter(|node| {
+                node.core.as_ref().is_some_and(|core| core.lease_valid(now))
+            });
+            prop_assert!(leases.count() <= 1, "two leases");
         }
         for n in 1..=3 {
             cluster.nodes.get_mut(&n).unwrap().stalled = false;

@@ -129,12 +129,12 @@ impl<L: LogReader> Core<L> {
         }
     }
 
-    /// The rules that votes and pre-votes share, up to the term: `None` goes on.
+    /// The rules that votes and pre-votes share, up to the term.
     fn refuses(&self, from: &ServerId, transfer: bool) -> bool {
         let latest = &self.configurations.latest;
         let stranger = !latest.servers.is_empty() && latest.server(from).is_none();
-        let sticky = self.leader().is_some_and(|leader| leader != from) && !transfer;
-        stranger || sticky
+        let sticky = self.leader().is_some_and(|leader| leader != from);
+        stranger || (!transfer && (sticky || self.now < self.quiet_until))
     }
 
     /// Whether that candidate may lead by its suffrage and its log.

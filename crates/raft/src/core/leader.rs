@@ -34,6 +34,7 @@ impl<L: LogReader> Core<L> {
             dirty: true,
             verify: false,
             restoring: false,
+            lease_void: false,
         };
         self.role = Role::Leader(leader);
         self.track_members(first);
@@ -214,6 +215,8 @@ impl<L: LogReader> Core<L> {
 
     /// Whether a read may be answered from here without asking others: a quorum obeyed within
     /// the lease, so that no other leader can be, and what earlier leaders committed is known.
+    /// `false` for the rest of the term once a transfer was tried; ask
+    /// [`Core::verify_leader`] then.
     /// The reader must still have applied [`Status::commit`](super::Status::commit).
     pub fn lease_valid(&self, now: Instant) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
@@ -227,8 +230,7 @@ impl<L: LogReader> Core<L> {
                 .flatten()
                 .is_some_and(|contact| now.max(self.now) < contact + lease),
         };
-        let moving = leader.transfer.as_ref().is_some_and(|transfer| transfer.told);
-        quorum && !moving && !self.halted && self.commit >= leader.first
+        quorum && !leader.lease_void && !self.halted && self.commit >= leader.first
     }
 
     /// Asks for a proof that this server leads at this moment (thesis 6.4). It comes as
@@ -308,6 +310,7 @@ impl<L: LogReader> Core<L> {
         let matched = leader.progress.get(&transfer.target).map(|progress| progress.matched);
         if matched == Some(last) {
             transfer.told = true;
+            leader.lease_void = true;
             let target = transfer.target.clone();
             let request = self.next_request();
             self.send(&target, request, Body::TimeoutNow);

@@ -106,6 +106,8 @@ pub struct Core<L> {
     term_write: WriteNumber,
     persisted: WriteNumber,
     installing: Option<Installing>,
+    /// Before this a restarted server gives no votes: it may have confirmed a lease.
+    quiet_until: Instant,
     last_request: RequestId,
     last_read: ReadId,
     now: Instant,
@@ -117,6 +119,10 @@ impl<L: LogReader> Core<L> {
     /// to apply as they are found to be committed. Fails when the log cannot be read.
     pub fn new(start: Start, reader: L, now: Instant) -> Result<Self, LogError> {
         let snapshot_end = start.snapshot.as_ref().map(|s| s.last).unwrap_or_default();
+        let quiet = match start.hard_state.term {
+            Term(0) => Duration::ZERO,
+            _ => start.options.leader_lease_timeout,
+        };
         let mut random = fastrand::Rng::with_seed(start.seed);
         let last_request = RequestId(random.u64(..) >> 1);
         let log = Log::new(reader, snapshot_end, start.options.cache_bytes)?;
@@ -137,6 +143,7 @@ impl<L: LogReader> Core<L> {
             term_write: WriteNumber(0),
             persisted: WriteNumber(0),
             installing: None,
+            quiet_until: now + quiet,
             last_request,
             last_read: ReadId(0),
             now,
