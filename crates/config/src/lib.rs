@@ -1,7 +1,7 @@
 //! Every option of the agent, defined once: HCL, JSON and flags, merged and
 //! validated.
 //!
-//! The way of a setting: `hcl` or `json` reads a source into a [`Value`];
+//! The way of a setting: [`hcl`] or [`json`] reads a source into a [`Value`];
 //! [`options`] says which keys exist, their types, defaults and old spellings;
 //! [`settings`] merges the sources by those rules; `build` turns the merged
 //! settings into the [`RuntimeConfig`], made of one small struct per component.
@@ -12,19 +12,27 @@
 //! The one exception is [`file_system::Disk`], the real implementation of that
 //! trait.
 
+mod build;
+mod decode;
 pub mod file_system;
 pub mod flags;
+pub mod hcl;
+pub mod json;
 pub mod load;
 pub mod node_id;
 pub mod options;
 pub mod reload;
 pub mod runtime;
 pub mod settings;
+mod sources;
+pub mod template;
 pub mod value;
 
+pub use build::definitions::validate_check;
+pub use build::encrypt_key;
 pub use file_system::{Disk, FileSystem};
 pub use flags::{AGENT_FLAGS, AgentFlag, FlagKind, FlagTarget};
-pub use load::{Environment, InterfaceAddr, LoadError, Loaded, Sources, load};
+pub use load::{Environment, InterfaceAddr, LoadError, Loaded, Sources, load, validate};
 pub use reload::{ReloadPart, ReloadPlan};
 pub use runtime::RuntimeConfig;
 pub use settings::Settings;

@@ -73,12 +73,38 @@ pub struct Loaded {
     pub without_effect: Vec<String>,
 }
 
-/// Reads, merges, validates.
+/// Reads the sources in their order, merges them, and makes the configuration.
+///
+/// # Errors
+/// The first mistake that ends the work, or all wrong values together; the text
+/// is Consul's where `reference/config.md` gives one.
 pub fn load(
     sources: &Sources,
     files: &dyn FileSystem,
     environment: &Environment,
 ) -> Result<Loaded, LoadError> {
-    let _ = (files, environment.variable(""));
-    Err(LoadError(format!("{} configuration files were not read", sources.config_files.len())))
+    let read = crate::sources::read(sources, files).map_err(LoadError)?;
+    crate::build::build(read, sources.dev, files, environment).map_err(LoadError)
+}
+
+/// `consul validate` and `configtest`: the warnings to print, or the mistake.
+/// `config_format` is as in [`Sources`].
+///
+/// # Errors
+/// As [`load`], and when no path is given.
+pub fn validate(
+    paths: &[String],
+    config_format: &str,
+    files: &dyn FileSystem,
+    environment: &Environment,
+) -> Result<Vec<String>, LoadError> {
+    if paths.is_empty() {
+        return Err(LoadError("Must specify at least one config file or directory".to_owned()));
+    }
+    let sources = Sources {
+        config_files: paths.to_vec(),
+        config_format: config_format.to_owned(),
+        ..Sources::default()
+    };
+    load(&sources, files, environment).map(|loaded| loaded.warnings)
 }

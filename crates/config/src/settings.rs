@@ -38,9 +38,9 @@ impl Settings {
         }
     }
 
-    /// Replaces a setting whatever its kind.
-    pub(crate) fn replace(&mut self, key: &'static str, value: Value) {
-        self.0.insert(key, value);
+    /// Forgets the settings whose option passes the test.
+    pub(crate) fn remove(&mut self, test: impl Fn(&Opt) -> bool) {
+        self.0.retain(|key, _| !options::find(key).is_some_and(&test));
     }
 
     /// Whether any source set `key`.

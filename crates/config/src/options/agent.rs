@@ -1,7 +1,7 @@
 //! The agent itself: identity, logging, checks, leaving, definitions.
 
 use super::definitions::{CHECK, SERVICE, WATCH};
-use super::{Feature, Kind, Opt, duration, flag, int, list, map, of_kind, text};
+use super::{Feature, Kind, NOT_CONFIGURABLE, Opt, duration, flag, int, list, map, of_kind, text};
 
 pub(super) const OPTIONS: &[Opt] = &[
     // Identity and data.
@@ -68,15 +68,15 @@ pub(super) const OPTIONS: &[Opt] = &[
     text("cloud.auth_url", "", "Cloud login.").of(Feature::Cloud),
     text("cloud.scada_address", "", "Cloud broker.").of(Feature::Cloud),
     // Kept from the outside: set by the agent whatever a file says (section 8).
-    duration("check_deregister_interval_min", "1m", "Not configurable."),
-    duration("check_reap_interval", "30s", "Not configurable."),
-    duration("ae_interval", "1m", "Not configurable."),
-    super::float("sync_coordinate_rate_target", "64", "Not configurable."),
-    duration("sync_coordinate_interval_min", "15s", "Not configurable."),
-    int("segment_limit", "64", "Not configurable."),
-    int("segment_name_limit", "64", "Not configurable."),
-    int("consul.coordinate.update_batch_size", "128", "Not configurable."),
-    int("consul.coordinate.update_max_batches", "5", "Not configurable."),
-    duration("consul.coordinate.update_period", "5s", "Not configurable."),
-    duration("consul.server.health_interval", "2s", "Not configurable."),
+    duration("check_deregister_interval_min", "1m", NOT_CONFIGURABLE),
+    duration("check_reap_interval", "30s", NOT_CONFIGURABLE),
+    duration("ae_interval", "1m", NOT_CONFIGURABLE),
+    super::float("sync_coordinate_rate_target", "64", NOT_CONFIGURABLE),
+    duration("sync_coordinate_interval_min", "15s", NOT_CONFIGURABLE),
+    int("segment_limit", "64", NOT_CONFIGURABLE),
+    int("segment_name_limit", "64", NOT_CONFIGURABLE),
+    int("consul.coordinate.update_batch_size", "128", NOT_CONFIGURABLE),
+    int("consul.coordinate.update_max_batches", "5", NOT_CONFIGURABLE),
+    duration("consul.coordinate.update_period", "5s", NOT_CONFIGURABLE),
+    duration("consul.server.health_interval", "2s", NOT_CONFIGURABLE),
 ];

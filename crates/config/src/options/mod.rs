@@ -199,6 +199,10 @@ const fn of_kind(key: &'static str, kind: Kind, help: &'static str) -> Opt {
     Opt::new(key, kind, "", help)
 }
 
+/// The help text, and mark, of options that the agent sets by itself whatever a
+/// source says (`reference/config.md` section 8).
+pub(crate) const NOT_CONFIGURABLE: &str = "Not configurable.";
+
 /// The lists by subject.
 const SUBJECTS: &[&[Opt]] =
     &[agent::OPTIONS, surface::OPTIONS, security::OPTIONS, cluster::OPTIONS];

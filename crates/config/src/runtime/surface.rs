@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -15,8 +14,9 @@ pub struct DnsConfig {
     pub domain: String,
     /// A second domain, or empty.
     pub alt_domain: String,
-    /// Servers asked about other names.
-    pub recursors: Vec<SocketAddr>,
+    /// Servers asked about other names: `host:port`, where host may be a name and
+    /// an IPv6 address stands in brackets.
+    pub recursors: Vec<String>,
     /// Answers from any server.
     pub allow_stale: bool,
     /// Most address records in an answer; 0 for no limit.
