@@ -10,6 +10,10 @@
 //! whole before the next one was made, and truncating the end makes a new segment.
 //! So only the last segment can have a torn tail, and old bytes never come back.
 
+mod error;
+mod recovery;
+mod spare;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,15 +21,16 @@ use bytes::Bytes;
 use raft::{Entry, Term};
 use types::Index;
 
-use crate::disk::{Disk, DiskError, DiskErrorKind, DiskFile, read_exact_at};
+use self::spare::{PREPARE_BYTES, Spare};
+use crate::disk::{Disk, DiskError, DiskErrorKind, DiskFile};
 use crate::record::{self, BODY_BYTES_MAX, HEADER_BYTES, Header};
-use crate::scan::{self, Window};
 use crate::segment::{Identity, PREAMBLE_BYTES, Segment};
 
-const TEMPORARY_SUFFIX: &str = ".tmp";
+pub use self::error::LogError;
+pub use self::recovery::{Cut, Recovery};
+pub use self::spare::{Preparation, Prepared};
 
-/// What a spare segment writes and syncs at a time, to leave the disk to others between.
-const PREPARE_BYTES: u64 = 1 << 20;
+const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Sizes of segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,78 +46,6 @@ impl Default for LogOptions {
     fn default() -> Self {
         Self { segment_bytes_first: 4 << 20, segment_bytes_max: 64 << 20 }
     }
-}
-
-/// Why the log could not do it. Nothing was changed, except where it says so.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LogError {
-    /// The disk refused. If it was full, try again later.
-    #[error("the log's disk: {0}")]
-    Disk(#[from] DiskError),
-    /// A sync failed, now or earlier: the process must stop.
-    #[error("{0}: what this disk holds is not known any more, and this server must stop")]
-    Poisoned(DiskError),
-    /// What had been synced is not there.
-    #[error(
-        "{file} is damaged at byte {offset}, at entry {index}: {reason}. Check the disk. If other \
-         servers have the data, remove this server's raft directory and let it join again; \
-         if not, restore a snapshot"
-    )]
-    Damaged {
-        /// The path of the segment.
-        file: String,
-        /// Where in it.
-        offset: u64,
-        /// The entry that is not readable.
-        index: Index,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The entry is larger than any that a peer would send.
-    #[error("entry {0} has {1} bytes, more than {BODY_BYTES_MAX}")]
-    TooLarge(Index, usize),
-    /// The entry is not in the log: compacted, or not yet there.
-    #[error("entry {index} is not in the log, which holds {first} to {last}")]
-    OutOfRange {
-        /// The one asked for.
-        index: Index,
-        /// The first there is.
-        first: Index,
-        /// The last there is; one below the first when the log is empty.
-        last: Index,
-    },
-}
-
-impl LogError {
-    /// Whether room on the disk would help.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Disk(error) if error.is_full())
-    }
-
-    /// Whether nothing but stopping the process helps.
-    pub fn is_fatal(&self) -> bool {
-        matches!(self, Self::Poisoned(_) | Self::Damaged { .. })
-    }
-}
-
-/// What opening the log found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Bytes behind the last entry that a crash left, and that are gone.
-    pub cut: Option<Cut>,
-}
-
-/// A torn tail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// The path of the segment.
-    pub file: String,
-    /// Where the log ends.
-    pub offset: u64,
-    /// How far the remains went.
-    pub bytes: u64,
-    /// The first entry that was not whole.
-    pub index: Index,
 }
 
 /// The log.
@@ -133,15 +66,6 @@ pub struct Log {
     poison: Option<DiskError>,
     /// Room for encoding, kept between batches.
     scratch: Vec<u8>,
-}
-
-/// The next segment's file.
-enum Spare {
-    /// To be made when the last segment is half full.
-    None,
-    /// Somebody has the [`Preparation`], or it failed.
-    Pending,
-    Ready(Prepared),
 }
 
 impl fmt::Debug for Log {
@@ -549,142 +473,6 @@ impl Log {
             let _ = self.disk.remove(&path);
         }
     }
-
-    /// Opens the segments that make up the log and returns the paths of the others.
-    fn find_segments(&mut self) -> Result<Vec<String>, LogError> {
-        let mut named = Vec::new();
-        for name in self.disk.list(&self.directory)? {
-            let path = format!("{}/{name}", self.directory);
-            if let Some((first, sequence)) = Identity::parse_file_name(&name) {
-                named.push((sequence, first, path));
-            } else if name.ends_with(TEMPORARY_SUFFIX) {
-                self.disk.remove(&path)?;
-            }
-        }
-        named.sort_unstable();
-        let mut superseded = Vec::new();
-        for (sequence, first, path) in named {
-            let segment = open_segment(self.disk.as_ref(), first, sequence, path)?;
-            self.next_sequence = sequence + 1;
-            while let Some(last) = self.segments.pop() {
-                if !segment.identity.starts_anew && last.first() < first {
-                    self.segments.push(last);
-                    break;
-                }
-                superseded.push(last.path);
-            }
-            self.segments.push(segment);
-        }
-        Ok(superseded)
-    }
-
-    /// Finds the records of all segments and makes the last one fit to be written to.
-    fn recover(&mut self) -> Result<Recovery, LogError> {
-        let limits: Vec<Option<Index>> =
-            self.segments.iter().skip(1).map(|segment| Some(segment.first())).collect();
-        let mut recovery = Recovery::default();
-        for (place, limit) in limits.into_iter().chain([None]).enumerate() {
-            let segment = &mut self.segments[place];
-            scan_segment(segment, limit)?;
-            if limit.is_some_and(|limit| segment.next() < limit) {
-                let (file, offset, index) = (segment.path.clone(), segment.end, segment.next());
-                let reason = "no sound record here, but later segments go on".to_owned();
-                return Err(LogError::Damaged { file, offset, index, reason });
-            }
-            if limit.is_none() {
-                recovery.cut = cut_tail(segment)?;
-            }
-        }
-        Ok(recovery)
-    }
-}
-
-/// The making of a segment ahead of its use.
-#[derive(Debug)]
-pub struct Preparation {
-    disk: Arc<dyn Disk>,
-    path: String,
-    bytes: u64,
-}
-
-impl Preparation {
-    /// Does it; takes about as long as writing the bytes to the disk.
-    ///
-    /// # Errors
-    /// The disk's. Hand them to [`Log::accept`] too.
-    pub fn run(self) -> Result<Prepared, DiskError> {
-        let mut file = self.disk.create(&self.path)?;
-        let mut bytes = 0;
-        while bytes < self.bytes {
-            bytes = (bytes + PREPARE_BYTES).min(self.bytes);
-            let made = file.preallocate(bytes).and_then(|()| file.sync_data());
-            if let Err(error) = made {
-                // The room is needed elsewhere; if this fails too, open will do it.
-                let _ = self.disk.remove(&self.path);
-                return Err(error);
-            }
-        }
-        Ok(Prepared { file, path: self.path, bytes })
-    }
-}
-
-/// A zeroed file that waits to be a segment.
-#[derive(Debug)]
-pub struct Prepared {
-    file: Box<dyn DiskFile>,
-    path: String,
-    bytes: u64,
-}
-
-fn open_segment(
-    disk: &dyn Disk,
-    first: Index,
-    sequence: u64,
-    path: String,
-) -> Result<Segment, LogError> {
-    let file = disk.open(&path)?;
-    let size = file.size()?;
-    let mut preamble = [0; PREAMBLE_BYTES];
-    if size >= PREAMBLE_BYTES as u64 {
-        read_exact_at(file.as_ref(), &path, 0, &mut preamble)?;
-    }
-    match Identity::decode(&preamble) {
-        Some(identity) if identity.first == first && identity.sequence == sequence => {
-            Ok(Segment::new(file, path, identity, size))
-        }
-        _ => {
-            let reason = "the segment does not start as its name says".to_owned();
-            Err(LogError::Damaged { file: path, offset: 0, index: first, reason })
-        }
-    }
-}
-
-fn scan_segment(segment: &mut Segment, limit: Option<Index>) -> Result<(), DiskError> {
-    let mut found = Vec::new();
-    let mut window = Window::new(segment.file.as_ref());
-    let Identity { first, sequence, .. } = segment.identity;
-    scan::records(&mut window, sequence, first, limit, |record| found.push(record))?;
-    for record in found {
-        segment.push(record.term, record.bytes);
-    }
-    Ok(())
-}
-
-/// Clears what a crash left behind the last record, and makes sure of all before it:
-/// a process that died without the machine may have left it to the system's memory.
-fn cut_tail(segment: &mut Segment) -> Result<Option<Cut>, LogError> {
-    let mut window = Window::new(segment.file.as_ref());
-    let (offset, index) = (segment.end, segment.next());
-    let behind = scan::behind(&mut window, segment.identity.sequence, offset, index)?;
-    if let Some((at, witness)) = behind.witness {
-        let reason = format!("no sound record here, but entry {witness} at byte {at} is sound");
-        return Err(LogError::Damaged { file: segment.path.clone(), offset, index, reason });
-    }
-    let bytes = behind.dirty_to - offset;
-    // The last word may reach over the end of a file that a crash left short.
-    let end = behind.dirty_to.min(segment.size);
-    zero(segment.file.as_mut(), offset, end)?;
-    Ok((bytes > 0).then(|| Cut { file: segment.path.clone(), offset, bytes, index }))
 }
 
 /// Zeroes the bytes from `start` to `end` and syncs the file.
