@@ -63,8 +63,7 @@ pub(crate) fn machine() -> Environment {
 /// Loads from flags as on a command line (`-name=value`, `-name`) and files.
 pub(crate) fn load_with(arguments: &str, files: &Files) -> Result<Loaded, LoadError> {
     let mut sources = Sources::default();
-    for argument in arguments.split(" -").filter(|text| !text.trim().is_empty()) {
-        let argument = argument.trim().trim_start_matches('-');
+    for argument in split(arguments) {
         let (name, value) = argument.split_once('=').unwrap_or((argument, "true"));
         let value = value.trim_matches('\'').to_owned();
         match name {
@@ -76,6 +75,20 @@ pub(crate) fn load_with(arguments: &str, files: &Files) -> Result<Loaded, LoadEr
         }
     }
     config::load(&sources, files, &machine())
+}
+
+/// Splits at each ` -name`; a value may hold spaces.
+fn split(arguments: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    let mut rest = arguments.trim();
+    while let Some(argument) = rest.strip_prefix('-') {
+        let is_next = |at: &usize| argument[at + 2..].starts_with(|c: char| c.is_ascii_lowercase());
+        let end = argument.match_indices(" -").map(|(at, _)| at).find(is_next);
+        let end = end.unwrap_or(argument.len());
+        out.push(argument[..end].trim());
+        rest = argument[end..].trim_start();
+    }
+    out
 }
 
 /// Loads from flags alone.
