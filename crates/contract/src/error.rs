@@ -33,6 +33,8 @@ pub enum ErrorKind {
     /// A mistake that Consul's servers find (and that therefore is a 500 there), or
     /// trouble on our side. HTTP 500.
     Failed,
+    /// Consul can do it and this version cannot yet. HTTP 501.
+    NotAvailable,
     /// Only the leader could do it and it cannot. HTTP 503.
     Unavailable,
 }

@@ -107,6 +107,7 @@ fn status_of(error: &CallError) -> StatusCode {
         ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
         ErrorKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::NotAvailable => StatusCode::NOT_IMPLEMENTED,
         ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }

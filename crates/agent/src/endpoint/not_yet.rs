@@ -1,0 +1,82 @@
+//! Endpoints of Consul that this version does not have. They say so, which a client
+//! can tell from a path that never existed.
+
+use contract::{CallError, ErrorKind};
+use http::Method;
+use http_server::LocalRoute;
+
+use super::handler;
+
+const GET: &[Method] = &[Method::GET];
+const PUT: &[Method] = &[Method::PUT];
+const POST: &[Method] = &[Method::POST];
+const READ_WRITE: &[Method] = &[Method::GET, Method::PUT];
+const OBJECT: &[Method] = &[Method::GET, Method::PUT, Method::DELETE];
+
+/// `reference/http-api.md` section 5, without what is built.
+const PATHS: &[(&str, &[Method])] = &[
+    ("/v1/agent/connect/authorize", POST),
+    ("/v1/agent/connect/ca/leaf/", GET),
+    ("/v1/agent/connect/ca/roots", GET),
+    ("/v1/config", PUT),
+    ("/v1/config/", &[Method::GET, Method::DELETE]),
+    ("/v1/connect/ca/configuration", READ_WRITE),
+    ("/v1/connect/ca/roots", GET),
+    ("/v1/connect/intentions", &[Method::GET, Method::POST]),
+    ("/v1/connect/intentions/", OBJECT),
+    ("/v1/connect/intentions/check", GET),
+    ("/v1/connect/intentions/exact", OBJECT),
+    ("/v1/connect/intentions/match", GET),
+    ("/v1/coordinate/datacenters", GET),
+    ("/v1/coordinate/node/", GET),
+    ("/v1/coordinate/nodes", GET),
+    ("/v1/coordinate/update", PUT),
+    ("/v1/discovery-chain/", &[Method::GET, Method::POST]),
+    ("/v1/event/fire/", PUT),
+    ("/v1/event/list", GET),
+    ("/v1/exported-services", GET),
+    ("/v1/internal/federation-state/", GET),
+    ("/v1/internal/federation-states", GET),
+    ("/v1/internal/federation-states/mesh-gateways", GET),
+    ("/v1/internal/service-virtual-ip", PUT),
+    ("/v1/internal/ui/catalog-overview", GET),
+    ("/v1/internal/ui/exported-services", GET),
+    ("/v1/internal/ui/gateway-intentions/", GET),
+    ("/v1/internal/ui/gateway-services-nodes/", GET),
+    ("/v1/internal/ui/metrics-proxy/", GET),
+    ("/v1/internal/ui/node/", GET),
+    ("/v1/internal/ui/nodes", GET),
+    ("/v1/internal/ui/service-topology/", GET),
+    ("/v1/internal/ui/services", GET),
+    ("/v1/operator/autopilot/configuration", READ_WRITE),
+    ("/v1/operator/autopilot/health", GET),
+    ("/v1/operator/autopilot/state", GET),
+    ("/v1/operator/keyring", &[Method::GET, Method::POST, Method::PUT, Method::DELETE]),
+    ("/v1/operator/raft/peer", &[Method::DELETE]),
+    ("/v1/operator/raft/transfer-leader", POST),
+    ("/v1/operator/usage", GET),
+    ("/v1/peering/", &[Method::GET, Method::DELETE]),
+    ("/v1/peering/establish", POST),
+    ("/v1/peering/token", POST),
+    ("/v1/peerings", GET),
+    ("/v1/query", &[Method::GET, Method::POST]),
+    ("/v1/query/", OBJECT),
+    ("/v1/session/create", PUT),
+    ("/v1/session/destroy/", PUT),
+    ("/v1/session/info/", GET),
+    ("/v1/session/list", GET),
+    ("/v1/session/node/", GET),
+    ("/v1/session/renew/", PUT),
+    ("/v1/snapshot", READ_WRITE),
+    ("/v1/txn", PUT),
+];
+
+/// Everything that is not there yet.
+pub(crate) fn routes() -> Vec<LocalRoute> {
+    let not_yet = handler(&(), |(), request| async move {
+        let text = format!("{} is not available in this version of Proconsul yet", request.path);
+        Err(CallError::new(ErrorKind::NotAvailable, text))
+    });
+    let verbs = |methods: &[Method]| methods.iter().map(|m| (m.clone(), not_yet.clone())).collect();
+    PATHS.iter().map(|(path, methods)| LocalRoute { path, verbs: verbs(methods) }).collect()
+}

@@ -1,0 +1,449 @@
+//! The life of an agent: start, signals, reload, leaving, the end.
+//!
+//! Lines and exit codes: `reference/cli.md` 3.1 and 3.2, `reference/telemetry.md` 4.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::{Loaded, RuntimeConfig, Sources};
+use contract::CallError;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use types::NodeId;
+use types::member::Member;
+use types::version::{CONSUL_REVISION, CONSUL_VERSION};
+
+use crate::banner::banner;
+use crate::data_dir::{self, PidFile};
+use crate::endpoint::AuthorizerHook;
+use crate::environment::read_environment;
+use crate::logging::{Level, LogFile, Logging, Rotation};
+use crate::member;
+use crate::parts::Parts;
+
+/// How long leaving may take.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How often a server notes that it is alive.
+const NOTE_SEEN_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// What `consul agent` was started with.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Where the configuration comes from.
+    pub sources: Sources,
+    /// Flags and spellings that work and have a newer name: one warning each.
+    pub warnings: Vec<String>,
+}
+
+/// Something that a client of the HTTP API orders the agent to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Read the configuration again.
+    Reload,
+    /// Leave and stop.
+    Leave,
+}
+
+type OrderSender = mpsc::Sender<(Order, oneshot::Sender<Result<(), String>>)>;
+
+/// The agent as its endpoints see it. Cloning gives another handle.
+#[derive(Clone)]
+pub(crate) struct AgentHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Arc<ArcSwap<RuntimeConfig>>,
+    node_id: NodeId,
+    orders: OrderSender,
+    authorizer: AuthorizerHook,
+    stats: Box<dyn Fn() -> Stats + Send + Sync>,
+}
+
+/// Sections of `consul info`.
+pub(crate) type Stats = BTreeMap<&'static str, BTreeMap<String, String>>;
+
+impl AgentHandle {
+    /// The running configuration.
+    pub(crate) fn config(&self) -> Arc<RuntimeConfig> {
+        self.shared.config.load_full()
+    }
+
+    /// The node id.
+    pub(crate) fn node_id(&self) -> &NodeId {
+        &self.shared.node_id
+    }
+
+    /// Tells what a token may do.
+    pub(crate) fn authorizer(&self) -> &AuthorizerHook {
+        &self.shared.authorizer
+    }
+
+    /// This agent in the LAN pool.
+    pub(crate) fn lan_member(&self) -> Member {
+        member::lan(&self.config(), self.node_id().as_str())
+    }
+
+    /// The members of the WAN pool.
+    pub(crate) fn wan_members(&self) -> Vec<Member> {
+        member::wan(&self.config(), self.node_id().as_str()).into_iter().collect()
+    }
+
+    /// The metadata of this node, as it stands in the catalog.
+    pub(crate) fn node_meta(&self) -> BTreeMap<String, String> {
+        node_meta(&self.config())
+    }
+
+    /// What `consul info` shows.
+    pub(crate) fn stats(&self) -> Stats {
+        (self.shared.stats)()
+    }
+
+    /// Orders something and waits until it is done.
+    pub(crate) async fn order(&self, order: Order) -> Result<(), CallError> {
+        let (done, outcome) = oneshot::channel();
+        let stopping = || CallError::failed("the agent is shutting down");
+        self.shared.orders.send((order, done)).await.map_err(|_| stopping())?;
+        outcome.await.map_err(|_| stopping())?.map_err(CallError::failed)
+    }
+}
+
+/// The configured metadata and what every agent adds.
+pub(crate) fn node_meta(config: &RuntimeConfig) -> BTreeMap<String, String> {
+    let mut meta = config.identity.node_meta.clone();
+    meta.insert("consul-network-segment".to_owned(), String::new());
+    meta.insert("consul-version".to_owned(), CONSUL_VERSION.to_owned());
+    meta
+}
+
+/// Runs an agent until it stops, and returns the exit code of the process.
+pub fn run(options: &RunOptions) -> u8 {
+    let loaded = match load(&options.sources) {
+        Ok(loaded) => loaded,
+        Err(error) => return refuse(&error),
+    };
+    let logging = match start_logging(&loaded.config) {
+        Ok(logging) => logging,
+        Err(error) => return refuse(&error),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run_loaded(options, loaded, &logging)),
+        Err(error) => refuse(&format!("cannot start the runtime: {error}")),
+    }
+}
+
+/// Errors from before the log: one line on standard error.
+fn refuse(error: &str) -> u8 {
+    // If standard error is gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "==> {error}");
+    1
+}
+
+fn load(sources: &Sources) -> Result<Loaded, String> {
+    let loaded = config::load(sources, &config::Disk, &read_environment());
+    loaded.map_err(|error| error.to_string())
+}
+
+fn start_logging(config: &RuntimeConfig) -> Result<Logging, String> {
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    config.log.level()?;
+    let level = Level::parse(&config.log.level_text).unwrap_or(Level::Info);
+    let file = config.log.file.as_deref().map(|path| open_log(config, path)).transpose()?;
+    let logging = Logging::new(level, config.log.json, file);
+    let subscriber = tracing_subscriber::registry().with(logging.layer());
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|error| format!("Failed to setup logging: {error}"))?;
+    Ok(logging)
+}
+
+fn open_log(config: &RuntimeConfig, path: &Path) -> Result<LogFile, String> {
+    let rotation = Rotation {
+        bytes: u64::try_from(config.log.rotate_bytes).unwrap_or(0),
+        age: config.log.rotate_duration.to_std(),
+        files_max: config.log.rotate_max_files,
+    };
+    LogFile::open(path, rotation).map_err(|error| format!("Failed to setup logging: {error}"))
+}
+
+/// How a run ends.
+enum Ending {
+    /// After leaving; exit code 0.
+    Graceful,
+    /// Without leaving; exit code 1.
+    Abrupt,
+    /// Leaving was ordered over HTTP, and whoever did waits for the outcome.
+    Ordered(oneshot::Sender<Result<(), String>>),
+}
+
+async fn run_loaded(options: &RunOptions, loaded: Loaded, logging: &Logging) -> u8 {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(&format!("cannot handle signals: {error}")),
+    };
+    let node_id = match prepare_data_dir(&loaded.config) {
+        Ok(node_id) => node_id,
+        Err(error) => return refuse(&error),
+    };
+    if !loaded.config.log.json {
+        let text = banner(&loaded.config, node_id.as_str());
+        let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    }
+    logging.begin();
+    warn_of_settings(options, &loaded);
+    let code = match start(options, loaded.config, node_id).await {
+        Ok(mut running) => {
+            tracing::info!(target: "agent", "Consul agent running!");
+            let ending = running.supervise(&mut signals, logging).await;
+            running.finish(ending, &mut signals).await
+        }
+        Err(error) => {
+            tracing::error!(target: "agent", error, "Error starting agent");
+            1
+        }
+    };
+    tracing::info!(target: "agent", code, "Exit code");
+    code
+}
+
+fn prepare_data_dir(config: &RuntimeConfig) -> Result<NodeId, String> {
+    let text = |error: data_dir::DataDirError| error.to_string();
+    if let Some(dir) = config.data_dir.as_deref().filter(|_| !config.dev) {
+        data_dir::create(dir).map_err(text)?;
+        if config.server {
+            data_dir::check_last_seen(dir, config.leave.server_rejoin_age_max).map_err(text)?;
+            data_dir::note_seen(dir).map_err(text)?;
+        }
+    }
+    data_dir::node_id(config).map_err(text)
+}
+
+fn warn_of_settings(options: &RunOptions, loaded: &Loaded) {
+    for warning in options.warnings.iter().chain(&loaded.warnings) {
+        tracing::warn!(target: "agent", "{warning}");
+    }
+    for setting in &loaded.without_effect {
+        tracing::warn!(target: "agent", "{setting}");
+    }
+}
+
+async fn start(
+    options: &RunOptions,
+    config: RuntimeConfig,
+    node_id: NodeId,
+) -> Result<Running, String> {
+    let (orders, order_queue) = mpsc::channel(16);
+    let pid_file = match &config.pid_file {
+        Some(path) => Some(PidFile::write(path).map_err(|error| error.to_string())?),
+        None => None,
+    };
+    let config = Arc::new(ArcSwap::from_pointee(config));
+    let authorizer: AuthorizerHook = Arc::new(|_| acl::Authorizer::allow_all());
+    let (stats_ready, stats_source) = watch::channel(None::<Arc<dyn Fn() -> Stats + Send + Sync>>);
+    let handle = AgentHandle {
+        shared: Arc::new(Shared {
+            config: Arc::clone(&config),
+            node_id: node_id.clone(),
+            orders,
+            authorizer,
+            stats: Box::new(move || stats_source.borrow().as_ref().map(|s| s()).unwrap_or_default()),
+        }),
+    };
+    let parts = Parts::start(&config, &node_id, &handle).await?;
+    // Whoever reads the statistics may come before this; it finds nothing then.
+    let _ = stats_ready.send(Some(parts.stats_source()));
+    Ok(Running { sources: options.sources.clone(), config, parts, order_queue, _pid_file: pid_file, _stats: stats_ready })
+}
+
+/// A started agent.
+struct Running {
+    sources: Sources,
+    config: Arc<ArcSwap<RuntimeConfig>>,
+    parts: Parts,
+    order_queue: mpsc::Receiver<(Order, oneshot::Sender<Result<(), String>>)>,
+    _pid_file: Option<PidFile>,
+    _stats: watch::Sender<Option<Arc<dyn Fn() -> Stats + Send + Sync>>>,
+}
+
+impl Running {
+    /// Serves until something ends the run.
+    async fn supervise(&mut self, signals: &mut Signals, logging: &Logging) -> Ending {
+        let mut note_seen = tokio::time::interval(NOTE_SEEN_INTERVAL);
+        loop {
+            tokio::select! {
+                caught = signals.next() => {
+                    tracing::info!(target: "agent", signal = caught.name(), "Caught");
+                    if caught == Caught::Hangup {
+                        // The outcome is in the log; nobody waits for it.
+                        let _ = self.reload(logging).await;
+                        continue;
+                    }
+                    return self.ending_of(caught);
+                }
+                Some((order, done)) = self.order_queue.recv() => match order {
+                    Order::Reload => {
+                        let outcome = self.reload(logging).await;
+                        let _ = done.send(outcome);
+                    }
+                    Order::Leave => return Ending::Ordered(done),
+                },
+                error = self.parts.fatal() => {
+                    tracing::error!(target: "agent.server", error, "The server cannot go on");
+                    return Ending::Abrupt;
+                }
+                _ = note_seen.tick() => self.note_seen(),
+            }
+        }
+    }
+
+    fn ending_of(&self, caught: Caught) -> Ending {
+        let leave = &self.config.load().leave;
+        let graceful = match caught {
+            Caught::Interrupt => !leave.skip_on_interrupt,
+            Caught::Terminate => leave.on_terminate,
+            Caught::Hangup => false,
+        };
+        if graceful {
+            tracing::info!(target: "agent", "Gracefully shutting down agent...");
+            return Ending::Graceful;
+        }
+        tracing::info!(target: "agent", "Graceful shutdown disabled. Exiting");
+        Ending::Abrupt
+    }
+
+    /// Leaves if that is how the run ends, stops everything, and gives the exit code.
+    async fn finish(mut self, ending: Ending, signals: &mut Signals) -> u8 {
+        let (leaves, waiting) = match ending {
+            Ending::Graceful => (true, None),
+            Ending::Ordered(done) => (true, Some(done)),
+            Ending::Abrupt => (false, None),
+        };
+        let mut code = u8::from(!leaves);
+        if leaves {
+            let ordered = waiting.is_some();
+            tokio::select! {
+                left = tokio::time::timeout(LEAVE_TIMEOUT, self.parts.leave()) => match left {
+                    Ok(()) if !ordered => {
+                        tracing::info!(target: "agent", "Graceful exit completed");
+                    }
+                    Ok(()) => {}
+                    Err(_) => {
+                        tracing::info!(target: "agent", "Timeout on graceful leave. Exiting");
+                        code = 1;
+                    }
+                },
+                caught = signals.next() => {
+                    tracing::info!(target: "agent", signal = caught.name(), "Caught second signal, Exiting");
+                    code = 1;
+                }
+            }
+        }
+        if let Some(done) = waiting {
+            let _ = done.send(Ok(()));
+        }
+        self.parts.shutdown().await;
+        code
+    }
+
+    /// Reads the configuration again and applies what may change; nothing changes if
+    /// it is wrong.
+    async fn reload(&mut self, logging: &Logging) -> Result<(), String> {
+        let outcome = self.try_reload(logging).await;
+        if let Err(error) = &outcome {
+            tracing::error!(target: "agent", error = %error, "Reload config failed");
+        }
+        outcome
+    }
+
+    async fn try_reload(&mut self, logging: &Logging) -> Result<(), String> {
+        let loaded = load(&self.sources)?;
+        for warning in &loaded.warnings {
+            tracing::warn!(target: "agent", "{warning}");
+        }
+        let old = self.config.load_full();
+        let plan = old.reload_from(&loaded.config);
+        for key in &plan.needs_restart {
+            tracing::warn!(target: "agent", key, "A changed setting takes effect at the next start only");
+        }
+        match Level::parse(&loaded.config.log.level_text) {
+            Some(level) => logging.set_level(level),
+            None => {
+                let level = &loaded.config.log.level_text;
+                tracing::warn!(target: "agent", level, "Invalid log level in new configuration");
+            }
+        }
+        self.parts.reload(&loaded.config).await?;
+        self.config.store(Arc::new(loaded.config));
+        Ok(())
+    }
+
+    fn note_seen(&self) {
+        let config = self.config.load();
+        let Some(dir) = config.data_dir.as_deref().filter(|_| config.server && !config.dev) else {
+            return;
+        };
+        if let Err(error) = data_dir::note_seen(dir) {
+            tracing::warn!(target: "agent", error = %error, "Cannot note that the server is alive");
+        }
+    }
+}
+
+/// A signal that means something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caught {
+    Hangup,
+    Interrupt,
+    Terminate,
+}
+
+impl Caught {
+    fn name(self) -> &'static str {
+        match self {
+            Caught::Hangup => "hangup",
+            Caught::Interrupt => "interrupt",
+            Caught::Terminate => "terminated",
+        }
+    }
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Caught {
+        tokio::select! {
+            _ = self.hangup.recv() => Caught::Hangup,
+            _ = self.interrupt.recv() => Caught::Interrupt,
+            _ = self.terminate.recv() => Caught::Terminate,
+        }
+    }
+}
+
+/// The build section of `consul info`.
+pub(crate) fn build_stats() -> BTreeMap<String, String> {
+    [
+        ("prerelease", ""),
+        ("revision", CONSUL_REVISION),
+        ("version", CONSUL_VERSION),
+        ("version_metadata", ""),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
