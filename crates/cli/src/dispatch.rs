@@ -167,7 +167,8 @@ mod tests {
         assert_eq!(line("kv frobnicate").command, "kv");
         assert_eq!(line("members kv get").command, "members");
         assert_eq!(line("nosuch kv").command, "nosuch");
-        assert_eq!(line("acl token read").command, "acl token read");
+        assert_eq!(line("operator raft list-peers").command, "operator raft list-peers");
+        assert_eq!(line("acl token read").command, "acl");
     }
 
     #[test]

@@ -10,7 +10,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore,
+    SignatureScheme,
 };
 use tokio_rustls::TlsConnector;
 
@@ -86,6 +87,10 @@ pub(crate) fn handshake_error(error: &io::Error) -> TransportError {
         rustls::Error::AlertReceived(alert) => {
             return TransportError::Broken(format!("remote error: tls: {alert:?}"));
         }
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            let text = "http: server gave HTTP response to HTTPS client".to_owned();
+            return TransportError::Broken(text);
+        }
         rustls::Error::InvalidMessage(_) => {
             let text = "first record does not look like a TLS handshake".to_owned();
             return TransportError::Tls(text);
@@ -121,11 +126,16 @@ fn roots(config: &TlsConfig) -> Result<RootCertStore, Error> {
         store.add_parsable_certificates(system.certs);
         return Ok(store);
     }
+    let complaint = match config.ca_file.as_str() {
+        "" => "Error loading file from CAPath",
+        _ => "Error loading CA File",
+    };
     for file in files {
-        for certificate in certificates(&file)? {
+        let found = certificates(&file);
+        for certificate in found.map_err(|error| Error::Tls(format!("{complaint}: {error}")))? {
             store
                 .add(certificate)
-                .map_err(|error| Error::Tls(format!("Error loading CA File: {file}: {error}")))?;
+                .map_err(|error| Error::Tls(format!("{complaint}: {file}: {error}")))?;
         }
     }
     Ok(store)
@@ -135,7 +145,7 @@ fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file)?).collect();
     let found = found.map_err(|error| Error::Tls(format!("{file}: {error}")))?;
     if found.is_empty() {
-        return Err(Error::Tls(format!("{file}: no certificate in this file")));
+        return Err(Error::Tls(format!("Couldn't parse PEM in: {file}")));
     }
     Ok(found)
 }

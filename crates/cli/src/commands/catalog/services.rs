@@ -45,14 +45,18 @@ async fn run(call: &mut Call) -> Outcome {
     }
     let width = services.keys().map(|name| name.chars().count()).max().unwrap_or(0) + 6;
     let with_tags = call.arguments.bool("tags");
-    for (name, tags) in services {
-        if with_tags {
+    let lines: Vec<String> = services
+        .into_iter()
+        .map(|(name, tags)| {
+            if !with_tags {
+                return name;
+            }
             let tags: Vec<String> = tags.into_iter().collect();
-            call.ui.output(format!("{name:width$}{}", tags.join(",")));
-        } else {
-            call.ui.output(name);
-        }
-    }
+            format!("{name:width$}{}", tags.join(","))
+        })
+        .collect();
+    // Consul trims what it prints as a whole, and so the last line alone.
+    call.ui.output(lines.join("\n").trim_end());
     Ok(0)
 }
 
