@@ -117,12 +117,11 @@ impl Decoder {
             if matches!(value, Value::List(_)) || !self.decoded.settings.is_set(option.key) {
                 self.decoded.settings.merge(option, value);
             }
-            if let Effect::AlsoSets(key, on) = entry.effect {
-                if let Some(also) = options::find(key)
-                    && !self.decoded.settings.is_set(key)
-                {
-                    self.decoded.settings.merge(also, Value::Bool(on));
-                }
+            if let Effect::AlsoSets(key, on) = entry.effect
+                && let Some(also) = options::find(key)
+                && !self.decoded.settings.is_set(key)
+            {
+                self.decoded.settings.merge(also, Value::Bool(on));
             }
         }
     }

@@ -2,7 +2,7 @@
 //! asks, and its real implementation.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 /// Largest configuration file that is read, in bytes.
@@ -11,14 +11,11 @@ pub const FILE_BYTES_MAX: u64 = 32 << 20;
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
-    /// A file with its size in bytes.
-    File {
-        /// Bytes.
-        size: u64,
-    },
+    /// A file.
+    File,
     /// A folder.
     Directory,
-    /// A socket, a device, ….
+    /// A pipe, a device, …: read like a file when it is named directly.
     Other,
 }
 
@@ -28,7 +25,8 @@ pub trait FileSystem {
     fn kind(&self, path: &str) -> io::Result<FileKind>;
     /// The names in the folder `path`, in any order.
     fn names(&self, path: &str) -> io::Result<Vec<String>>;
-    /// The content of the file `path`.
+    /// The content of the file `path`, of which only [`FILE_BYTES_MAX`] bytes and
+    /// one more are wanted.
     fn read(&self, path: &str) -> io::Result<Vec<u8>>;
 }
 
@@ -41,7 +39,7 @@ impl FileSystem for Disk {
         let metadata = fs::metadata(Path::new(path))?;
         Ok(match metadata.file_type() {
             kind if kind.is_dir() => FileKind::Directory,
-            kind if kind.is_file() => FileKind::File { size: metadata.len() },
+            kind if kind.is_file() => FileKind::File,
             _ => FileKind::Other,
         })
     }
@@ -55,6 +53,8 @@ impl FileSystem for Disk {
     }
 
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        let mut bytes = Vec::new();
+        fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }

@@ -106,7 +106,7 @@ impl RuntimeConfig {
 }
 
 /// The part that takes an option on reload; `None` when it needs a restart.
-pub(crate) fn part_of(key: &str) -> Option<ReloadPart> {
+pub fn part_of(key: &str) -> Option<ReloadPart> {
     options::find(key).filter(|option| option.reloadable)?;
     PARTS.iter().find(|(prefix, _)| key.starts_with(prefix)).map(|(_, part)| *part)
 }

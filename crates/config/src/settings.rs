@@ -5,6 +5,7 @@
 //! is appended, a map is overlaid.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::Value as Json;
 use types::GoDuration;
@@ -12,8 +13,8 @@ use types::GoDuration;
 use crate::options::{self, Kind, Opt};
 use crate::value::Value;
 
-/// The options that the sources set, by dotted key.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The options that the sources set, by dotted key. `Debug` hides secrets.
+#[derive(Clone, Default, PartialEq)]
 pub struct Settings(BTreeMap<&'static str, Value>);
 
 impl Settings {
@@ -148,10 +149,35 @@ impl Settings {
     pub fn to_json(&self) -> Json {
         let shown = |(key, value): (&&str, &Value)| {
             let secret = options::find(key).is_some_and(|option| option.secret);
-            let json = if secret { Json::String("hidden".to_owned()) } else { value.to_json() };
+            let json = if secret { hidden() } else { without_tokens(value.to_json()) };
             ((*key).to_owned(), json)
         };
         Json::Object(self.0.iter().map(shown).collect())
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Settings({})", self.to_json())
+    }
+}
+
+fn hidden() -> Json {
+    Json::String("hidden".to_owned())
+}
+
+/// Hides the tokens of services, checks and watches.
+pub(crate) fn without_tokens(json: Json) -> Json {
+    match json {
+        Json::Object(object) => {
+            let shown = |(key, value): (String, Json)| match key.eq_ignore_ascii_case("token") {
+                true => (key, hidden()),
+                false => (key, without_tokens(value)),
+            };
+            Json::Object(object.into_iter().map(shown).collect())
+        }
+        Json::Array(items) => Json::Array(items.into_iter().map(without_tokens).collect()),
+        other => other,
     }
 }
 

@@ -83,16 +83,15 @@ fn read_path(
 ) -> Result<(), String> {
     match files.kind(path).map_err(|error| open_failed(path, &error))? {
         FileKind::Directory => read_folder(path, format, files, out),
-        FileKind::File { size } => {
+        FileKind::File | FileKind::Other => {
             let Some(format) = format.or_else(|| Format::of_name(path)) else {
                 return Err(format!(
                     "file {path} has unknown extension; must be .hcl or .json, or config format \
                      must be set"
                 ));
             };
-            read_file(path, size, format, files, out)
+            read_file(path, format, files, out)
         }
-        FileKind::Other => Err(format!("config: {path} is neither a file nor a directory")),
     }
 }
 
@@ -113,9 +112,11 @@ fn read_folder(
             false => format!("{folder}/{name}"),
         };
         let kind = files.kind(&path).map_err(|error| open_failed(&path, &error))?;
-        let FileKind::File { size } = kind else { continue };
+        if kind != FileKind::File {
+            continue;
+        }
         match format.or_else(|| Format::of_name(&name)) {
-            Some(format) => read_file(&path, size, format, files, out)?,
+            Some(format) => read_file(&path, format, files, out)?,
             None => out.warnings.push(format!(
                 "skipping file {path}, extension must be .hcl or .json, or config format must be \
                  set"
@@ -127,15 +128,14 @@ fn read_folder(
 
 fn read_file(
     path: &str,
-    size: u64,
     format: Format,
     files: &dyn FileSystem,
     out: &mut Read,
 ) -> Result<(), String> {
-    if size > FILE_BYTES_MAX {
+    let bytes = files.read(path).map_err(|error| open_failed(path, &error))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("failed to parse {path}: larger than {FILE_BYTES_MAX} bytes"));
     }
-    let bytes = files.read(path).map_err(|error| open_failed(path, &error))?;
     let text = String::from_utf8(bytes)
         .map_err(|error| format!("failed to parse {path}: not UTF-8: {}", error.utf8_error()))?;
     read_text(path, format, &text, out)

@@ -157,3 +157,18 @@ fn validate_gives_the_warnings_or_the_mistake() {
     assert_eq!(validate(&["good/b.hcl"]).unwrap_err(), "data_dir cannot be empty");
     assert_eq!(validate(&[]).unwrap_err(), "Must specify at least one config file or directory");
 }
+
+#[test]
+fn secrets_are_never_shown() {
+    let config = load(
+        "-dev -encrypt=cg8StVXbQJ0gPvMd9o7yrg== -hcl='acl { tokens { agent = \"s3cr3t\" } } service { \
+         name = \"x\" token = \"s3cr3t\" check { ttl = \"5s\" token = \"s3cr3t\" } } watches = [{ type \
+         = \"nodes\" token = \"s3cr3t\" args = [\"x\"] }] connect { ca_config { private_key = \
+         \"s3cr3t\" } }'",
+    )
+    .unwrap()
+    .config;
+    let shown = format!("{config:?} {}", config.settings.to_json());
+    assert!(!shown.contains("s3cr3t") && !shown.contains("cg8StVX"), "{shown}");
+    assert_eq!(config.services()[0].token, types::SecretId::from("s3cr3t"));
+}

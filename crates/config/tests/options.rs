@@ -97,3 +97,15 @@ fn every_field_of_a_definition_reads_into_its_struct() {
         }
     }
 }
+
+#[test]
+fn every_reloadable_option_belongs_to_a_part_of_the_agent() {
+    for option in options::all() {
+        assert_eq!(
+            config::reload::part_of(option.key).is_some(),
+            option.reloadable,
+            "{}",
+            option.key
+        );
+    }
+}

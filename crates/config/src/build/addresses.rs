@@ -38,8 +38,8 @@ impl Build<'_> {
     pub(crate) fn addresses(&mut self, key: &str, text: &str) -> Vec<Address> {
         let mut out = Vec::new();
         for word in self.words(key, text) {
-            if word.starts_with("unix://") {
-                out.push(Address::Unix(word["unix://".len()..].to_owned()));
+            if let Some(path) = word.strip_prefix("unix://") {
+                out.push(Address::Unix(path.to_owned()));
             } else if let Some(ip) = parse_ip(&word) {
                 out.push(Address::Ip(ip));
             } else {

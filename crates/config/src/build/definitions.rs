@@ -68,10 +68,7 @@ pub fn validate_check(check: &CheckDefinition) -> Result<(), &'static str> {
     if check.output_max_size < 0 {
         return Err("MaxOutputMaxSize must be positive");
     }
-    // Unset, the first follows the second.
-    if check.failures_before_warning > check.failures_before_critical
-        && check.failures_before_warning != 0
-    {
+    if check.failures_before_warning > check.failures_before_critical {
         return Err("FailuresBeforeWarning can't be higher than FailuresBeforeCritical");
     }
     Ok(())

@@ -152,14 +152,15 @@ pub(super) fn limits(build: &mut Build<'_>) -> Result<Limits, String> {
         }
     };
     let rate = |key: &str| Some(settings.float(key)).filter(|rate| *rate >= 0.0);
+    let connections = |key: &str| usize::try_from(settings.int(key)).unwrap_or(0);
     Ok(Limits {
-        http_max_conns_per_client: build.count("limits.http_max_conns_per_client"),
+        http_max_conns_per_client: connections("limits.http_max_conns_per_client"),
         https_handshake_timeout: build.duration("limits.https_handshake_timeout"),
         rpc_handshake_timeout: build.duration("limits.rpc_handshake_timeout"),
         rpc_client_timeout: build.duration("limits.rpc_client_timeout"),
         rpc_rate: rate("limits.rpc_rate"),
-        rpc_max_burst: build.count("limits.rpc_max_burst"),
-        rpc_max_conns_per_client: build.count("limits.rpc_max_conns_per_client"),
+        rpc_max_burst: usize::try_from(settings.int("limits.rpc_max_burst")).unwrap_or(usize::MAX),
+        rpc_max_conns_per_client: connections("limits.rpc_max_conns_per_client"),
         kv_max_value_size: build.count("limits.kv_max_value_size"),
         txn_max_req_len: build.count("limits.txn_max_req_len"),
         request_limits_mode,

@@ -136,9 +136,6 @@ fn ports(config: &RuntimeConfig) -> Result<(), String> {
             ));
         }
     }
-    if ports.grpc.is_some() && ports.grpc == ports.grpc_tls {
-        return Err("ports.grpc and ports.grpc_tls must differ".to_owned());
-    }
     Ok(())
 }
 
@@ -157,10 +154,10 @@ fn unique_addresses(config: &RuntimeConfig) -> Result<(), String> {
         [(&listeners.dns, "DNS"), (&listeners.http, "HTTP"), (&listeners.https, "HTTPS")]
     {
         for address in list {
-            if let ListenAddr::Unix(path) = address {
-                if path.as_os_str().is_empty() {
-                    return Err(format!("{purpose} address: the path of the unix socket is empty"));
-                }
+            if let ListenAddr::Unix(path) = address
+                && path.as_os_str().is_empty()
+            {
+                return Err(format!("{purpose} address: the path of the unix socket is empty"));
             }
             claim(address.to_string(), purpose)?;
         }

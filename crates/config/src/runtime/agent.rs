@@ -1,6 +1,7 @@
 //! The agent itself: identity, logging, leaving, checks, definitions.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use serde_json::Value as Json;
@@ -8,6 +9,8 @@ use types::catalog::Locality;
 use types::check::CheckDefinition;
 use types::service::ServiceDefinition;
 use types::{Datacenter, GoDuration, NodeName};
+
+use crate::settings::without_tokens;
 
 /// Who the agent is.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -186,8 +189,8 @@ pub struct Switches {
     pub discovery_max_stale: GoDuration,
 }
 
-/// What files define besides options.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What files define besides options. `Debug` hides tokens.
+#[derive(Clone, Default, PartialEq)]
 pub struct DefinitionSource {
     /// Services, in the order of the sources.
     pub services: Vec<ServiceDefinition>,
@@ -197,4 +200,16 @@ pub struct DefinitionSource {
     pub watches: Vec<Json>,
     /// `config_entries.bootstrap` as JSON objects, keys as written.
     pub config_entries: Vec<Json>,
+}
+
+impl fmt::Debug for DefinitionSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hide = |list: &[Json]| list.iter().cloned().map(without_tokens).collect::<Vec<_>>();
+        f.debug_struct("DefinitionSource")
+            .field("services", &self.services)
+            .field("checks", &self.checks)
+            .field("watches", &hide(&self.watches))
+            .field("config_entries", &hide(&self.config_entries))
+            .finish()
+    }
 }

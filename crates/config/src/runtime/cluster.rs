@@ -1,6 +1,7 @@
 //! What agents do among themselves: Raft, RPC, gossip, joining, ACL, mesh.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 
 use ipnet::IpNet;
@@ -197,8 +198,8 @@ pub struct AclTokens {
     pub dns: SecretId,
 }
 
-/// The mesh.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The mesh. `Debug` does not show `ca_config`, which may hold keys.
+#[derive(Clone, Default, PartialEq)]
 pub struct ConnectConfig {
     /// Whether it is on.
     pub enabled: bool,
@@ -208,6 +209,16 @@ pub struct ConnectConfig {
     pub ca_config: BTreeMap<String, Json>,
     /// Federation through mesh gateways.
     pub mesh_gateway_wan_federation: bool,
+}
+
+impl fmt::Debug for ConnectConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectConfig")
+            .field("enabled", &self.enabled)
+            .field("ca_provider", &self.ca_provider)
+            .field("mesh_gateway_wan_federation", &self.mesh_gateway_wan_federation)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The first autopilot configuration of a new cluster.

@@ -1,5 +1,7 @@
 //! Files in memory and a machine with known interfaces.
 
+#![allow(dead_code, reason = "not every test binary uses all of it")]
+
 use std::collections::BTreeMap;
 use std::io;
 
@@ -12,8 +14,8 @@ pub(crate) struct Files(pub(crate) BTreeMap<String, String>);
 
 impl FileSystem for Files {
     fn kind(&self, path: &str) -> io::Result<FileKind> {
-        if let Some(text) = self.0.get(path) {
-            return Ok(FileKind::File { size: text.len() as u64 });
+        if self.0.contains_key(path) {
+            return Ok(FileKind::File);
         }
         let folder = format!("{}/", path.trim_end_matches('/'));
         match self.0.keys().any(|name| name.starts_with(&folder)) {
