@@ -128,6 +128,26 @@ pub struct ScriptChecks {
     pub remote: bool,
 }
 
+impl ScriptChecks {
+    /// Refuses a check from a file that runs a command while that is off.
+    pub fn allow_from_file(self) -> Result<(), &'static str> {
+        if self.local {
+            return Ok(());
+        }
+        Err("Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or \
+             'enable_local_script_checks' to true")
+    }
+
+    /// Refuses a check from the API that runs a command while that is off.
+    pub fn allow_from_api(self) -> Result<(), &'static str> {
+        if self.remote {
+            return Ok(());
+        }
+        Err("Scripts are disabled on this agent from remote calls; to enable, configure \
+             'enable_script_checks' to true")
+    }
+}
+
 /// How checks run (`reference/checks.md`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CheckDefaults {

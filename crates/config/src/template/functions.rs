@@ -27,6 +27,17 @@ pub(super) fn call(
         "GetPublicIPs" => all_addresses(&by_size(interfaces, |ip| !special(ip))),
         "GetInterfaceIP" => first_address(&on_interface(&arguments.text()?, interfaces)?),
         "GetInterfaceIPs" => all_addresses(&on_interface(&arguments.text()?, interfaces)?),
+        name => operation(name, &mut arguments)?,
+    };
+    match arguments.rest.next() {
+        None => Ok(worth),
+        Some(_) => Err(format!("wrong number of args for {name}")),
+    }
+}
+
+/// The functions that take a list of interfaces.
+fn operation(name: &str, arguments: &mut Arguments<'_>) -> Result<Worth, String> {
+    Ok(match name {
         "sort" => {
             let keys = arguments.text()?;
             let mut list = arguments.addresses()?;
@@ -87,11 +98,7 @@ pub(super) fn call(
             Worth::Addresses(moved?)
         }
         other => return Err(format!("function \"{other}\" not defined")),
-    };
-    match arguments.rest.next() {
-        None => Ok(worth),
-        Some(_) => Err(format!("wrong number of args for {name}")),
-    }
+    })
 }
 
 struct Arguments<'a> {
