@@ -109,3 +109,26 @@ fn every_reloadable_option_belongs_to_a_part_of_the_agent() {
         );
     }
 }
+
+#[test]
+fn the_list_of_options_changes_only_on_purpose() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/testdata/options.list");
+    let mut lines: Vec<_> = options::all()
+        .map(|option| {
+            let kind = format!("{:?}", option.kind);
+            let kind = kind.split('(').next().unwrap_or_default().to_owned();
+            let reload = if option.reloadable { " reload" } else { "" };
+            let edition = if option.enterprise { " enterprise" } else { "" };
+            format!(
+                "{} {kind} {:?}{reload}{edition} {:?}",
+                option.key, option.default, option.feature
+            )
+        })
+        .collect();
+    lines.sort();
+    let printed = lines.join("\n") + "\n";
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, &printed).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), printed);
+}
