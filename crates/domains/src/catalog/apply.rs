@@ -150,6 +150,10 @@ pub(super) fn put_check(tx: &mut Tx<'_>, node: &NodeName, mut check: HealthCheck
             if check == *present {
                 return Ok(());
             }
+            if check.service_id != present.service_id {
+                // Who watched it as a part of something else must learn that it is gone.
+                remove_check(tx, node.as_str(), present.check_id.as_str());
+            }
         }
         None => check.create_index = tx.index(),
     }
