@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 
 /// Results, complaints and input of a command.
 ///
+/// Each text is written at once, so that lines of several processes do not mix.
 /// Writing to a reader that has gone is not an error of the command: what
 /// follows is dropped, and [`Ui::is_closed`] tells commands that go on for ever.
 pub struct Ui {
@@ -26,8 +27,7 @@ impl Ui {
 
     /// A result, followed by a line break.
     pub fn output(&mut self, text: impl AsRef<[u8]>) {
-        self.raw_output(text);
-        self.raw_output("\n");
+        self.raw_output([text.as_ref(), b"\n"].concat());
     }
 
     /// A result as it is.
@@ -38,8 +38,7 @@ impl Ui {
 
     /// A complaint, followed by a line break.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
-        self.raw_error(text);
-        self.raw_error("\n");
+        self.raw_error([text.as_ref(), b"\n"].concat());
     }
 
     /// A complaint as it is.
