@@ -89,7 +89,7 @@ pub fn restore(input: &mut dyn Read, store: &Store) -> Result<Index, RestoreErro
     let (header, mut rest): (Header, &[u8]) =
         msgpack::from_prefix(&bytes).map_err(broken(0, 0))?;
     let mut state = State::new(&domains::tables());
-    let outcome = state.fill(header.last_index, |tx| {
+    let outcome: Result<(), RestoreError> = state.fill(header.last_index, |tx| {
         let mut number = 0;
         while let Some((&tag, after)) = rest.split_first() {
             number += 1;

@@ -1,0 +1,67 @@
+//! The state machine as the host sees it.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use contract::AnyCommand;
+use types::Index;
+
+use crate::fsm::{Fsm, FsmCommand, FsmError, FsmReply};
+use crate::state_file;
+
+/// A committed command.
+pub struct Committed {
+    /// Its index.
+    pub index: Index,
+    /// As the log holds it.
+    pub bytes: Bytes,
+    /// As it was typed, if it was proposed here and not before a restart.
+    pub command: Option<Box<dyn AnyCommand>>,
+}
+
+/// Writes the state of one moment, on another thread.
+pub type SnapshotJob = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
+/// Why a snapshot's state was not taken; the state is what it was before.
+pub type RestoreFailure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What committed commands are applied to. All calls come from one thread.
+pub trait Applier: Send + 'static {
+    /// Applies commands in order, all at once for whoever reads; a reply for each.
+    ///
+    /// # Errors
+    /// When one cannot be applied at all: the server must stop.
+    fn apply(&mut self, batch: Vec<Committed>) -> Result<Vec<FsmReply>, FsmError>;
+
+    /// What writes the state as it is now; later changes do not show.
+    fn snapshot(&mut self) -> SnapshotJob;
+
+    /// Puts a snapshot's state in place of the present one.
+    ///
+    /// # Errors
+    /// When the bytes are not a state.
+    fn restore(&mut self, state: &mut dyn Read) -> Result<(), RestoreFailure>;
+}
+
+impl Applier for Fsm {
+    fn apply(&mut self, mut batch: Vec<Committed>) -> Result<Vec<FsmReply>, FsmError> {
+        let commands = batch.iter_mut().map(|committed| {
+            let command = match committed.command.take() {
+                Some(command) => FsmCommand::Typed(command),
+                None => FsmCommand::Encoded(&committed.bytes),
+            };
+            (committed.index, command)
+        });
+        Fsm::apply(self, commands)
+    }
+
+    fn snapshot(&mut self) -> SnapshotJob {
+        let state = self.store().snapshot();
+        Box::new(move |out| state_file::save(&state, out))
+    }
+
+    fn restore(&mut self, state: &mut dyn Read) -> Result<(), RestoreFailure> {
+        state_file::restore(state, self.store())?;
+        Ok(())
+    }
+}

@@ -1,0 +1,574 @@
+//! The thread's loop: inputs in, one sync, outputs out.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use contract::AnyCommand;
+use raft::{
+    Action, Entry, EntryKind, LogPosition, Proposal, ReadId, RequestId, Server, ServerId,
+    SnapshotMeta, Suffrage, WriteNumber,
+};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use types::Index;
+use wal::{Log, SnapshotStore};
+
+use super::applier::{Applier, Committed};
+use super::error::{Fatal, ProposeError};
+use super::inbox::{Done, Inbox, Input, Outcome, Proposed, SnapshotAsked, SnapshotFailed, Taken};
+use super::options::HostOptions;
+use super::shared::{Lease, Shared};
+use super::stats::RaftStats;
+use super::storage::{HostCore, Writes};
+use super::transport::Transport;
+
+/// How long to wait before a full disk is tried again.
+const FULL_RETRY: Duration = Duration::from_millis(100);
+
+/// Longer than any lease.
+const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A proposal that is in the core's log.
+struct Pending {
+    position: LogPosition,
+    command: Option<Box<dyn AnyCommand>>,
+    done: Done,
+    /// Room in the queue, given back with the rest.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Somebody waits for a proof of leadership.
+struct Verifying {
+    read: ReadId,
+    /// Once it is proved: apply this far.
+    index: Option<Index>,
+    done: oneshot::Sender<Result<(), ProposeError>>,
+}
+
+pub(super) struct Driver {
+    core: HostCore,
+    writes: Writes,
+    snapshots: SnapshotStore,
+    applier: Box<dyn Applier>,
+    transport: Box<dyn Transport>,
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox>,
+    options: HostOptions,
+    /// Proposals that wait for the end of the inputs.
+    gathered: Vec<(Proposed, OwnedSemaphorePermit)>,
+    /// By index.
+    pending: VecDeque<Pending>,
+    verifying: Vec<Verifying>,
+    transfer: Option<oneshot::Sender<Result<(), ProposeError>>>,
+    applied: Index,
+    /// While leading: the first entry of the term.
+    first_of_term: Option<Index>,
+    persisted: WriteNumber,
+    full_retry: Instant,
+    snapshot_look: Instant,
+    snapshot_running: bool,
+    snapshot_asked: Vec<SnapshotAsked>,
+    /// Threads that write snapshots and segments.
+    background: Vec<JoinHandle<()>>,
+    random: fastrand::Rng,
+}
+
+impl Driver {
+    pub(super) fn new(
+        mut core: HostCore,
+        writes: Writes,
+        snapshots: SnapshotStore,
+        applier: Box<dyn Applier>,
+        transport: Box<dyn Transport>,
+        (shared, inbox): (Arc<Shared>, Arc<Inbox>),
+        options: HostOptions,
+    ) -> Self {
+        let now = Instant::now();
+        let applied = core.status().applied;
+        shared.set_applied(applied);
+        let mut driver = Self {
+            core,
+            writes,
+            snapshots,
+            applier,
+            transport,
+            shared,
+            inbox,
+            random: fastrand::Rng::with_seed(options.seed ^ 0x5eed),
+            options,
+            gathered: Vec::new(),
+            pending: VecDeque::new(),
+            verifying: Vec::new(),
+            transfer: None,
+            applied,
+            first_of_term: None,
+            persisted: WriteNumber(0),
+            full_retry: now,
+            snapshot_look: now,
+            snapshot_running: false,
+            snapshot_asked: Vec::new(),
+            background: Vec::new(),
+        };
+        driver.set_snapshot_look(now);
+        driver
+    }
+
+    /// Runs until the inbox is closed.
+    pub(super) fn run(&mut self) -> Result<(), Fatal> {
+        let mut inputs = Vec::new();
+        self.settle()?;
+        loop {
+            let taken = self.inbox.take(&mut inputs, self.deadline());
+            let now = Instant::now();
+            for input in inputs.drain(..) {
+                self.handle(input, now)?;
+            }
+            self.propose_gathered(now);
+            if self.core.poll_timeout().is_some_and(|at| at <= now) {
+                self.core.handle_timeout(now);
+            }
+            if self.snapshot_look <= now {
+                self.set_snapshot_look(now);
+                if self.core.snapshot_due() {
+                    self.begin_snapshot();
+                }
+            }
+            self.settle()?;
+            self.publish();
+            self.background.retain(|thread| !thread.is_finished());
+            if taken == Taken::Last {
+                break;
+            }
+        }
+        for thread in self.background.drain(..) {
+            // What it had to say was for a host that goes on.
+            let _ = thread.join();
+        }
+        Ok(())
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let retry = self.writes.full().map(|_| self.full_retry);
+        let times = [self.core.poll_timeout(), Some(self.snapshot_look), retry];
+        times.into_iter().flatten().min()
+    }
+
+    fn handle(&mut self, input: Input, now: Instant) -> Result<(), Fatal> {
+        let input = match input {
+            Input::Propose(proposed, permit) => {
+                self.gathered.push((proposed, permit));
+                return Ok(());
+            }
+            other => other,
+        };
+        // What was asked first comes first.
+        self.propose_gathered(now);
+        match input {
+            Input::Propose(..) => unreachable!("gathered above"),
+            Input::Bootstrap { configuration, done } => {
+                // The asker may have gone.
+                let _ = done.send(self.core.bootstrap(configuration, now));
+            }
+            Input::Change { change, expected, done } => {
+                match self.core.change_membership(&change, expected, now) {
+                    Ok(position) => {
+                        let (command, _permit) = (None, None);
+                        self.pending.push_back(Pending { position, command, done, _permit });
+                    }
+                    Err(error) => drop(done.send(Err(error.into()))),
+                }
+            }
+            Input::Transfer { target, done } => match self.core.transfer_leadership(target, now) {
+                Ok(()) => self.transfer = Some(done),
+                Err(error) => drop(done.send(Err(error.into()))),
+            },
+            Input::Verify(done) => match self.core.verify_leader(now) {
+                Ok(read) => self.verifying.push(Verifying { read, index: None, done }),
+                Err(error) => drop(done.send(Err(error.into()))),
+            },
+            Input::TakeSnapshot(asked) => {
+                self.settle()?;
+                self.snapshot_asked.push(asked);
+                self.begin_snapshot();
+            }
+            Input::Stats(done) => drop(done.send(self.stats(now))),
+            Input::Message { from, message } => self.core.handle_message(from, message, now),
+            Input::Failure { to, request } => self.core.handle_failure(&to, request, now),
+            Input::SnapshotWritten(outcome) => self.snapshot_written(outcome, now)?,
+            Input::SegmentPrepared(prepared) => {
+                self.log().accept(prepared).map_err(Fatal::new)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn propose_gathered(&mut self, now: Instant) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        if let Some(error) = self.writes.full() {
+            let error = ProposeError::DiskFull { error: error.clone(), queued: false };
+            return self.refuse_gathered(&error);
+        }
+        let appended_at = unix_nanos();
+        let proposals = self.gathered.iter().map(|(proposed, _)| Proposal {
+            kind: proposed.kind,
+            data: proposed.bytes.clone(),
+            extensions: Bytes::new(),
+            appended_at,
+        });
+        let last = match self.core.propose(proposals.collect(), now) {
+            Ok(last) => last,
+            Err(error) => return self.refuse_gathered(&error.into()),
+        };
+        let first = last.index.0 + 1 - self.gathered.len() as u64;
+        for ((proposed, permit), index) in self.gathered.drain(..).zip(first..) {
+            let position = LogPosition { index: Index(index), ..last };
+            let Proposed { command, done, .. } = proposed;
+            self.pending.push_back(Pending { position, command, done, _permit: Some(permit) });
+        }
+    }
+
+    fn refuse_gathered(&mut self, error: &ProposeError) {
+        for (proposed, _) in self.gathered.drain(..) {
+            // Who does not wait any more need not be told; so in all that follows.
+            let _ = proposed.done.send(Err(error.clone()));
+        }
+    }
+
+    /// Does all that the core asks for, with one sync for all writes of a round.
+    fn settle(&mut self) -> Result<(), Fatal> {
+        if self.writes.full().is_some() && self.full_retry <= Instant::now() {
+            self.writes.retry(&mut self.core.reader_mut().0)?;
+        }
+        loop {
+            while let Some(action) = self.core.poll_action() {
+                let log = &mut self.core.reader_mut().0;
+                if let Some(action) = self.writes.perform(action, log)? {
+                    self.perform(action)?;
+                }
+            }
+            let done = self.writes.sync(&mut self.core.reader_mut().0)?;
+            if done <= self.persisted {
+                break;
+            }
+            self.persisted = done;
+            self.core.handle_persisted(done, Instant::now());
+            self.prepare_segment();
+        }
+        self.mind_full_disk();
+        Ok(())
+    }
+
+    /// An action that is no write.
+    fn perform(&mut self, action: Action) -> Result<(), Fatal> {
+        match action {
+            Action::Send { to, message } => self.transport.send(to, message),
+            Action::SendSnapshot { to, message } => {
+                self.transport.send_snapshot(to, message, &self.snapshots);
+            }
+            Action::Apply { entries } => self.apply(entries)?,
+            Action::InstallSnapshot { request, snapshot, .. } => {
+                self.install_snapshot(request, &snapshot)?;
+            }
+            Action::BecameLeader { term, first } => {
+                tracing::info!(target: "agent.server.raft", term = term.0, "entering leader state");
+                self.first_of_term = Some(first);
+            }
+            Action::LostLeadership { term, reason } => {
+                tracing::warn!(target: "agent.server.raft", term = term.0, reason = ?reason, "lost leadership");
+                self.lost_leadership();
+            }
+            Action::LeaderChanged { leader, .. } => {
+                let leader = leader.map(|id| self.server(id));
+                self.shared.leader.send_replace(leader);
+            }
+            Action::LeaderVerified { read, index } => {
+                for verifying in self.verifying.iter_mut().filter(|v| v.read == read) {
+                    verifying.index = Some(index);
+                }
+            }
+            Action::TransferFinished { result } => {
+                if let Some(done) = self.transfer.take() {
+                    let _ = done.send(result.map_err(ProposeError::from));
+                }
+            }
+            Action::Halt { error } => return Err(Fatal::new(error)),
+            Action::SaveHardState { .. }
+            | Action::TruncateLog { .. }
+            | Action::AppendEntries { .. }
+            | Action::CompactLog { .. }
+            | Action::ResetLog { .. } => unreachable!("writes are done by `Writes`"),
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, entries: Vec<Entry>) -> Result<(), Fatal> {
+        let mut batch = Vec::with_capacity(entries.len());
+        let mut replied = Vec::with_capacity(entries.len());
+        let mut others = Vec::new();
+        for entry in entries {
+            self.applied = entry.index;
+            let pending = self.take_pending(&entry);
+            if entry.kind != EntryKind::Command {
+                others.extend(pending);
+                continue;
+            }
+            let (command, rest) = match pending {
+                Some(pending) => (pending.command, Some((pending.done, pending._permit))),
+                None => (None, None),
+            };
+            batch.push(Committed { index: entry.index, bytes: entry.data, command });
+            replied.push(rest);
+        }
+        if !batch.is_empty() {
+            let replies = self.applier.apply(batch).map_err(Fatal::new)?;
+            assert_eq!(replies.len(), replied.len(), "a reply for each command");
+            self.shared.set_applied(self.applied);
+            for (reply, rest) in replies.into_iter().zip(replied) {
+                if let Some((done, _permit)) = rest {
+                    let _ = done.send(Ok(Outcome::Reply(reply)));
+                }
+            }
+        }
+        self.shared.set_applied(self.applied);
+        for Pending { position, done, .. } in others {
+            let _ = done.send(Ok(Outcome::Index(position.index)));
+        }
+        Ok(())
+    }
+
+    /// Who waits for this entry. Who waited for another one at its place is told so.
+    fn take_pending(&mut self, entry: &Entry) -> Option<Pending> {
+        while let Some(first) = self.pending.front() {
+            if first.position.index > entry.index {
+                return None;
+            }
+            let pending = self.pending.pop_front()?;
+            if pending.position == (LogPosition { term: entry.term, index: entry.index }) {
+                return Some(pending);
+            }
+            let _ = pending.done.send(Err(ProposeError::LeadershipLost));
+        }
+        None
+    }
+
+    fn lost_leadership(&mut self) {
+        self.first_of_term = None;
+        self.shared.set_lease(Lease::None);
+        self.shared.set_leadership(false);
+        for pending in self.pending.drain(..) {
+            let _ = pending.done.send(Err(ProposeError::LeadershipLost));
+        }
+        for verifying in self.verifying.drain(..) {
+            let _ = verifying.done.send(Err(ProposeError::LeadershipLost));
+        }
+    }
+
+    /// A full disk: those whose entries are not on it are not kept waiting.
+    fn mind_full_disk(&mut self) {
+        let Some(error) = self.writes.full().cloned() else {
+            self.shared.set_disk_full(false);
+            return;
+        };
+        let now = Instant::now();
+        self.full_retry = now + FULL_RETRY;
+        if self.shared.set_disk_full(true) {
+            tracing::error!(target: "agent.server.raft", error = %error, "the disk is full: writes fail until there is room");
+        }
+        let written = self.log().last_index();
+        let kept = self.pending.partition_point(|pending| pending.position.index <= written);
+        for pending in self.pending.drain(kept..) {
+            let error = ProposeError::DiskFull { error: error.clone(), queued: true };
+            let _ = pending.done.send(Err(error));
+        }
+        if self.core.is_leader() && self.core.configurations().latest.quorum() > 1 {
+            // Others have room, perhaps.
+            self.core.step_down(now);
+        }
+    }
+
+    /// Tells everybody where this server stands.
+    fn publish(&mut self) {
+        let now = Instant::now();
+        let leads = self.first_of_term.is_some_and(|first| self.applied >= first);
+        if leads && self.core.is_leader() {
+            self.shared.set_lease(self.lease(now));
+            self.shared.set_leadership(true);
+        } else if let Some(contact) = self.core.status().last_contact {
+            self.shared.set_last_contact(contact);
+        }
+        let applied = self.applied;
+        let is_done = |v: &mut Verifying| v.index.is_some_and(|index| index <= applied);
+        for verifying in self.verifying.extract_if(.., is_done) {
+            let _ = verifying.done.send(Ok(()));
+        }
+    }
+
+    /// Until when the lease holds. The core answers for one moment, so the last one for
+    /// which it says yes is looked for, and rounded down.
+    fn lease(&self, now: Instant) -> Lease {
+        if self.core.lease_valid(now + LONG) {
+            return Lease::Forever;
+        }
+        if !self.core.lease_valid(now) {
+            return Lease::None;
+        }
+        let (mut holds, mut step) = (now, self.core.options().leader_lease_timeout);
+        for _ in 0..6 {
+            step /= 2;
+            if self.core.lease_valid(holds + step) {
+                holds += step;
+            }
+        }
+        Lease::Until(holds)
+    }
+
+    fn stats(&mut self, now: Instant) -> RaftStats {
+        let status = self.core.status();
+        let last_contact = match self.core.is_leader() {
+            true => Some(Duration::ZERO),
+            false => status.last_contact.map(|at| now.saturating_duration_since(at)),
+        };
+        let configurations = self.core.configurations();
+        RaftStats {
+            applied: self.applied,
+            pending: self.pending.len(),
+            configuration: configurations.latest.clone(),
+            configuration_index: configurations.latest_index,
+            last_contact,
+            followers: self.core.followers_status(),
+            status,
+        }
+    }
+
+    /// The server of that id, as the latest configuration has it.
+    fn server(&self, id: ServerId) -> Server {
+        let known = self.core.configurations().latest.server(&id).cloned();
+        known.unwrap_or_else(|| Server { id, address: "".into(), suffrage: Suffrage::Nonvoter })
+    }
+
+    fn log(&mut self) -> &mut Log {
+        &mut self.core.reader_mut().0
+    }
+
+    /// A snapshot that another server sent is in the store.
+    fn install_snapshot(
+        &mut self,
+        request: RequestId,
+        snapshot: &SnapshotMeta,
+    ) -> Result<(), Fatal> {
+        let outcome = match self.snapshots.open_snapshot(&snapshot.id) {
+            Ok((_, mut state)) => self.applier.restore(&mut state).map_err(|e| e.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = &outcome {
+            tracing::error!(target: "agent.server.raft", id = %snapshot.id, error = %error, "failed to restore the leader's snapshot");
+        } else {
+            self.applied = snapshot.last.index;
+            self.shared.set_applied(self.applied);
+        }
+        self.core.handle_snapshot_installed(request, outcome.is_ok(), Instant::now());
+        Ok(())
+    }
+
+    fn set_snapshot_look(&mut self, now: Instant) {
+        let interval = self.options.snapshot_interval;
+        self.snapshot_look = now + interval + interval.mul_f64(self.random.f64());
+    }
+
+    /// Starts to write the state as it is now, unless a snapshot is being written.
+    fn begin_snapshot(&mut self) {
+        if self.snapshot_running {
+            return;
+        }
+        let Some((last, configurations)) = self.core.snapshot_meta(self.applied) else {
+            for asked in self.snapshot_asked.drain(..) {
+                let _ = asked.send(Ok(None));
+            }
+            return;
+        };
+        let job = self.applier.snapshot();
+        let (store, inbox) = (self.snapshots.clone(), self.inbox.clone());
+        let write = move || {
+            let (members, set_at) = (configurations.committed, configurations.committed_index);
+            let mut writer =
+                store.create(last, members, set_at, unix_nanos() / 1_000_000).map_err(failed)?;
+            job(&mut writer).map_err(|error| SnapshotFailed {
+                text: error.to_string(),
+                is_fatal: error.get_ref().is_some_and(is_failed_sync),
+            })?;
+            writer.finish().map_err(failed)
+        };
+        self.snapshot_running = self.spawn("raft-snapshot", move || {
+            // When the host has ended, the next start finds the snapshot.
+            let _ = inbox.push(Input::SnapshotWritten(write()));
+        });
+    }
+
+    fn snapshot_written(
+        &mut self,
+        outcome: Result<SnapshotMeta, SnapshotFailed>,
+        now: Instant,
+    ) -> Result<(), Fatal> {
+        self.snapshot_running = false;
+        let answer = match outcome {
+            Ok(meta) => {
+                tracing::info!(target: "agent.server.raft", id = %meta.id, bytes = meta.size, "snapshot complete");
+                self.core.handle_snapshot_created(meta.clone(), now);
+                Ok(Some(meta))
+            }
+            Err(failed) if failed.is_fatal => return Err(Fatal::new(failed.text)),
+            Err(failed) => {
+                tracing::error!(target: "agent.server.raft", error = %failed.text, "failed to take snapshot");
+                Err(ProposeError::Snapshot(failed.text))
+            }
+        };
+        self.settle()?;
+        for asked in self.snapshot_asked.drain(..) {
+            let _ = asked.send(answer.clone());
+        }
+        Ok(())
+    }
+
+    /// Has the log's next segment zeroed before it is needed.
+    fn prepare_segment(&mut self) {
+        if let Some(preparation) = self.log().preparation() {
+            let inbox = self.inbox.clone();
+            self.spawn("raft-segment", move || {
+                // When the host has ended, the next start removes the file.
+                let _ = inbox.push(Input::SegmentPrepared(preparation.run()));
+            });
+        }
+    }
+
+    /// Runs `job` on a thread that is joined at the end at the latest; whether it could.
+    fn spawn(&mut self, name: &str, job: impl FnOnce() + Send + 'static) -> bool {
+        match std::thread::Builder::new().name(name.to_owned()).spawn(job) {
+            Ok(thread) => {
+                self.background.push(thread);
+                true
+            }
+            Err(error) => {
+                tracing::error!(target: "agent.server.raft", thread = name, error = %error, "failed to start a thread");
+                false
+            }
+        }
+    }
+}
+
+fn failed(error: wal::DiskError) -> SnapshotFailed {
+    SnapshotFailed { text: error.to_string(), is_fatal: is_failed_sync(&error) }
+}
+
+fn is_failed_sync(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let error = error.downcast_ref::<wal::DiskError>();
+    error.is_some_and(|error| error.kind == wal::DiskErrorKind::SyncFailed)
+}
+
+fn unix_nanos() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}

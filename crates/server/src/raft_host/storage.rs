@@ -1,0 +1,165 @@
+//! The disk's part: the log as the core reads it, and writes in their order.
+//!
+//! A write that finds the disk full is kept and tried again, and all that come after
+//! it wait behind it. The core knows nothing of it but that the writes take long.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use raft::{Action, Core, Entry, HardState, LogReader, Term, WriteNumber};
+use types::Index;
+use wal::{DiskError, Log, LogError, StableError, StableStore};
+
+use super::error::Fatal;
+
+/// The log, for the core to read.
+pub(super) struct StoredLog(pub(super) Log);
+
+impl LogReader for StoredLog {
+    fn first_index(&self) -> Result<Index, raft::LogError> {
+        Ok(self.0.first_index())
+    }
+
+    fn last_index(&self) -> Result<Index, raft::LogError> {
+        Ok(self.0.last_index())
+    }
+
+    fn term(&self, index: Index) -> Result<Term, raft::LogError> {
+        self.0.term(index).ok_or_else(|| raft::LogError(format!("entry {index} is not there")))
+    }
+
+    fn entries(
+        &self,
+        first: Index,
+        last: Index,
+        max_bytes: usize,
+        out: &mut Vec<Entry>,
+    ) -> Result<(), raft::LogError> {
+        let read = self.0.entries(first, last, max_bytes);
+        out.extend(read.map_err(|error| raft::LogError(error.to_string()))?);
+        Ok(())
+    }
+}
+
+/// The core with the log that it reads and the host writes.
+pub(super) type HostCore = Core<StoredLog>;
+
+/// A write that the core asked for.
+enum Write {
+    HardState(HardState),
+    Truncate(Index),
+    Append(Vec<Entry>),
+    Compact(Index),
+    Reset(Index),
+}
+
+/// Writes on their way to the disk.
+pub(super) struct Writes {
+    pub(super) stable: StableStore,
+    /// Those that found no room, oldest first.
+    waiting: VecDeque<(WriteNumber, Write)>,
+    /// What the disk said to the oldest of them.
+    full: Option<DiskError>,
+    /// The last one that was done, synced or not.
+    done: WriteNumber,
+    sync_delay: Duration,
+}
+
+impl Writes {
+    pub(super) fn new(stable: StableStore, sync_delay: Duration) -> Self {
+        let done = WriteNumber(0);
+        Self { stable, waiting: VecDeque::new(), full: None, done, sync_delay }
+    }
+
+    /// What the disk says, while it is full.
+    pub(super) fn full(&self) -> Option<&DiskError> {
+        self.full.as_ref()
+    }
+
+    /// Does the write of an action, or has it wait; gives back an action without one.
+    pub(super) fn perform(&mut self, action: Action, log: &mut Log) -> Result<Option<Action>, Fatal> {
+        let (number, write) = match action {
+            Action::SaveHardState { write, state } => (write, Write::HardState(state)),
+            Action::TruncateLog { write, from } => (write, Write::Truncate(from)),
+            Action::AppendEntries { write, entries } => (write, Write::Append(entries)),
+            Action::CompactLog { write, through } => (write, Write::Compact(through)),
+            Action::ResetLog { write, last } => (write, Write::Reset(last.index.next())),
+            other => return Ok(Some(other)),
+        };
+        self.waiting.push_back((number, write));
+        if self.full.is_none() {
+            self.retry(log)?;
+        }
+        Ok(None)
+    }
+
+    /// Does what waits, as far as there is room.
+    pub(super) fn retry(&mut self, log: &mut Log) -> Result<(), Fatal> {
+        self.full = None;
+        while let Some((number, write)) = self.waiting.pop_front() {
+            match self.put_down(&write, log) {
+                Ok(()) => self.done = number,
+                Err(Failure::Full(error)) => {
+                    self.full = Some(error);
+                    self.waiting.push_front((number, write));
+                    return Ok(());
+                }
+                Err(Failure::Fatal(fatal)) => return Err(fatal),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes all that was done last; the number to tell the core.
+    pub(super) fn sync(&mut self, log: &mut Log) -> Result<WriteNumber, Fatal> {
+        if log.durable_index() < log.last_index() {
+            self.delay();
+            log.sync().map_err(Fatal::new)?;
+        }
+        Ok(self.done)
+    }
+
+    fn put_down(&mut self, write: &Write, log: &mut Log) -> Result<(), Failure> {
+        match write {
+            Write::HardState(state) => {
+                self.delay();
+                self.stable.set_hard_state(state.clone())?;
+            }
+            Write::Truncate(from) => log.truncate_from(*from)?,
+            Write::Append(entries) => log.append(entries)?,
+            Write::Compact(through) => log.truncate_prefix(*through)?,
+            Write::Reset(next) => log.reset(*next)?,
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the Raft thread is no runtime thread")]
+    fn delay(&self) {
+        if !self.sync_delay.is_zero() {
+            std::thread::sleep(self.sync_delay);
+        }
+    }
+}
+
+enum Failure {
+    Full(DiskError),
+    Fatal(Fatal),
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Disk(error) if error.is_full() => Self::Full(error),
+            other => Self::Fatal(Fatal::new(other)),
+        }
+    }
+}
+
+impl From<StableError> for Failure {
+    fn from(error: StableError) -> Self {
+        match error {
+            StableError::Disk(error) if error.is_full() => Self::Full(error),
+            other => Self::Fatal(Fatal::new(other)),
+        }
+    }
+}

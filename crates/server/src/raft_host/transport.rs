@@ -1,0 +1,55 @@
+//! The way to other servers.
+
+use std::sync::Arc;
+
+use raft::{Destination, Message, RequestId, ServerId};
+use wal::SnapshotStore;
+
+use super::inbox::{Inbox, Input};
+
+/// Sends messages. Calls come from the Raft thread and must not wait: a transport that
+/// is behind drops messages and reports requests as failed through its [`Inlet`].
+pub trait Transport: Send + 'static {
+    /// Sends a request or an answer.
+    fn send(&mut self, to: Destination, message: Message);
+
+    /// Sends the announcement of a snapshot, and then the state named by its id.
+    fn send_snapshot(&mut self, to: Destination, message: Message, snapshots: &SnapshotStore);
+}
+
+/// No way to anybody: for a server that is alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPeers;
+
+impl Transport for NoPeers {
+    fn send(&mut self, _to: Destination, _message: Message) {}
+
+    fn send_snapshot(&mut self, _to: Destination, _message: Message, _snapshots: &SnapshotStore) {}
+}
+
+/// Where a transport brings what it received.
+#[derive(Clone)]
+pub struct Inlet {
+    inbox: Arc<Inbox>,
+}
+
+impl Inlet {
+    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
+        Self { inbox }
+    }
+
+    /// A message from `from`, whose identity the transport has made sure of. An
+    /// [`raft::Body::InstallSnapshot`] names a snapshot that is already in this server's
+    /// store. `false` when the queue is full or the host gone: the message is dropped.
+    #[must_use]
+    pub fn deliver(&self, from: ServerId, message: Message) -> bool {
+        self.inbox.push_bounded(Input::Message { from, message })
+    }
+
+    /// A request to `to` could not be sent or was not answered. `false` as for
+    /// [`Self::deliver`]; the core then finds out by itself.
+    #[must_use]
+    pub fn fail(&self, to: ServerId, request: RequestId) -> bool {
+        self.inbox.push_bounded(Input::Failure { to, request })
+    }
+}
