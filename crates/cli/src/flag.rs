@@ -326,6 +326,16 @@ mod tests {
         assert_eq!(arguments.map("meta"), expected);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_line_is_too_strange(words in proptest::collection::vec("-{0,3}(cas|tag|meta|port|x)?=?[a0-9 =é-]{0,4}", 0..6)) {
+            if let Ok(arguments) = Arguments::parse(&flags(), &words) {
+                let kept = words.len() - arguments.words.len();
+                proptest::prop_assert_eq!(&words[kept..], &arguments.words[..]);
+            }
+        }
+    }
+
     #[test]
     fn mistakes_are_told_in_the_words_of_go() {
         for (line, expected) in [

@@ -72,7 +72,28 @@ fn value(byte: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn it_agrees_with_the_encoder(bytes: Vec<u8>) {
+            let text = STANDARD.encode(&bytes);
+            proptest::prop_assert_eq!(decode(text.as_bytes()), (bytes, None));
+        }
+
+        #[test]
+        fn it_refuses_what_others_refuse(text in "[A-Da-d0-3+/=*]{0,9}") {
+            let (_, complaint) = decode(text.as_bytes());
+            // Go looks at no bits behind the last byte, nor do the lenient settings here.
+            let config = base64::engine::GeneralPurposeConfig::new()
+                .with_decode_allow_trailing_bits(true);
+            let lenient = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, config);
+            proptest::prop_assert_eq!(complaint.is_none(), lenient.decode(&text).is_ok());
+        }
+    }
 
     #[test]
     fn mistakes_are_told_by_their_position() {

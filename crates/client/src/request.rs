@@ -1,6 +1,7 @@
 //! Requests, the options of reads, and what an answer says beside its rows.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -9,13 +10,23 @@ use types::{GoDuration, Index, SecretId};
 use crate::escape::{path_escape, query_escape};
 
 /// A request to any path of the API.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Request {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, Vec<String>>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
+}
+
+// Headers may hold a token and bodies a secret.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("method", &self.method)
+            .field("target", &self.target())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Request {
@@ -220,6 +231,13 @@ mod tests {
             "/v1/kv/a%20b?dc=dc2&filter=a+%3D%3D+b&index=7&node-meta=a%3A1&node-meta=b%3A2\
              &recurse=&stale=&wait=1ms"
         );
+    }
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let options = QueryOptions { token: "secret".into(), ..QueryOptions::default() };
+        let request = Request::get("/v1/kv/k").options(&options);
+        assert!(!format!("{request:?} {options:?}").contains("secret"));
     }
 
     #[test]
