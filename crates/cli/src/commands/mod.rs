@@ -2,6 +2,7 @@
 
 mod agent;
 mod catalog;
+mod event;
 mod force_leave;
 mod format;
 mod info;
@@ -28,6 +29,7 @@ pub const COMMANDS: &[Command] = &[
     catalog::datacenters::COMMAND,
     catalog::nodes::COMMAND,
     catalog::services::COMMAND,
+    event::COMMAND,
     force_leave::COMMAND,
     info::COMMAND,
     join::COMMAND,
@@ -64,7 +66,6 @@ pub const NOT_YET: &[&str] = &[
     "config",
     "connect",
     "debug",
-    "event",
     "exec",
     "intention",
     "keyring",
