@@ -248,7 +248,10 @@ impl RaftHost {
         }
     }
 
-    async fn permit(&self, bytes: usize) -> Result<tokio::sync::OwnedSemaphorePermit, ProposeError> {
+    async fn permit(
+        &self,
+        bytes: usize,
+    ) -> Result<tokio::sync::OwnedSemaphorePermit, ProposeError> {
         let room = self.handle.shared.room.clone();
         let units = units_of(bytes).min(UNITS_MAX);
         if let Ok(permit) = room.clone().try_acquire_many_owned(units) {

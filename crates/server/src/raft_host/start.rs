@@ -81,10 +81,9 @@ fn restore_newest(
             _ => Ok(None),
         };
     };
-    applier.restore(&mut state).map_err(|error| StartError::Restore {
-        id: meta.id.clone(),
-        reason: error.to_string(),
-    })?;
+    applier
+        .restore(&mut state)
+        .map_err(|error| StartError::Restore { id: meta.id.clone(), reason: error.to_string() })?;
     Ok(Some(meta))
 }
 

@@ -77,7 +77,11 @@ impl Writes {
     }
 
     /// Does the write of an action, or has it wait; gives back an action without one.
-    pub(super) fn perform(&mut self, action: Action, log: &mut Log) -> Result<Option<Action>, Fatal> {
+    pub(super) fn perform(
+        &mut self,
+        action: Action,
+        log: &mut Log,
+    ) -> Result<Option<Action>, Fatal> {
         let (number, write) = match action {
             Action::SaveHardState { write, state } => (write, Write::HardState(state)),
             Action::TruncateLog { write, from } => (write, Write::Truncate(from)),
