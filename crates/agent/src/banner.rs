@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use config::{RuntimeConfig, TlsListenerConfig, shown_port};
+use config::RuntimeConfig;
+use config::runtime::{TlsListenerConfig, shown_port};
 use types::version::{CONSUL_BUILD_DATE, CONSUL_VERSION, PROCONSUL_VERSION};
 
 /// The banner, up to the line after which the log begins.

@@ -2,12 +2,13 @@
 //!
 //! [`run`] starts it and returns its exit code. What it consists of:
 //!
-//! - [`process`]: start, signals, reload, leaving, the end; exit codes.
-//! - [`local`]: the services and checks of this agent, and how they reach the catalog.
-//! - [`endpoint`]: the HTTP endpoints that are about this agent, not about the state.
+//! - `process`: start, signals, reload, leaving, the end; exit codes.
+//! - `parts`: what runs, and the order in which it starts and stops.
+//! - `local`: the services and checks of this agent, and how they reach the catalog.
+//! - `endpoint`: the HTTP endpoints that are about this agent, not about the state.
 //! - [`dns_server`]: the sockets of the DNS interface.
 //! - [`backend`]: runs the calls of the domains on the server in this process.
-//! - [`logging`], [`banner`], [`data_dir`], [`environment`], [`listeners`], [`member`].
+//! - [`logging`], `banner`, `data_dir`, `environment`, `listeners`, `member`, `settings`, `stats`.
 
 pub mod backend;
 mod banner;
@@ -16,11 +17,12 @@ pub mod dns_server;
 mod endpoint;
 mod environment;
 mod listeners;
-mod local;
 pub mod logging;
 mod member;
+mod parts;
 mod process;
 mod settings;
+mod stats;
 
 pub use environment::read_environment;
 pub use process::{RunOptions, run};

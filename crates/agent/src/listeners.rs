@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use config::{ListenAddr, RuntimeConfig, TlsListenerConfig, TlsVersion, UnixSockets};
+use config::RuntimeConfig;
+use config::runtime::{ListenAddr, TlsListenerConfig, TlsVersion, UnixSockets};
 use http_server::Listener;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};

@@ -12,10 +12,11 @@ use arc_swap::ArcSwap;
 use config::{Loaded, RuntimeConfig, Sources};
 use contract::CallError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
+use server::Server;
 use types::NodeId;
 use types::member::Member;
-use types::version::{CONSUL_REVISION, CONSUL_VERSION};
+use types::version::CONSUL_VERSION;
 
 use crate::banner::banner;
 use crate::data_dir::{self, PidFile};
@@ -23,7 +24,7 @@ use crate::endpoint::AuthorizerHook;
 use crate::environment::read_environment;
 use crate::logging::{Level, LogFile, Logging, Rotation};
 use crate::member;
-use crate::parts::Parts;
+use crate::parts::{self, Parts};
 
 /// How long leaving may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -62,11 +63,8 @@ struct Shared {
     node_id: NodeId,
     orders: OrderSender,
     authorizer: AuthorizerHook,
-    stats: Box<dyn Fn() -> Stats + Send + Sync>,
+    server: Server,
 }
-
-/// Sections of `consul info`.
-pub(crate) type Stats = BTreeMap<&'static str, BTreeMap<String, String>>;
 
 impl AgentHandle {
     /// The running configuration.
@@ -99,9 +97,9 @@ impl AgentHandle {
         node_meta(&self.config())
     }
 
-    /// What `consul info` shows.
-    pub(crate) fn stats(&self) -> Stats {
-        (self.shared.stats)()
+    /// The server in this process.
+    pub(crate) fn server(&self) -> &Server {
+        &self.shared.server
     }
 
     /// Orders something and waits until it is done.
@@ -245,20 +243,24 @@ async fn start(
     };
     let config = Arc::new(ArcSwap::from_pointee(config));
     let authorizer: AuthorizerHook = Arc::new(|_| acl::Authorizer::allow_all());
-    let (stats_ready, stats_source) = watch::channel(None::<Arc<dyn Fn() -> Stats + Send + Sync>>);
+    let server = parts::start_server(&config.load(), &node_id)?;
     let handle = AgentHandle {
         shared: Arc::new(Shared {
             config: Arc::clone(&config),
             node_id: node_id.clone(),
             orders,
             authorizer,
-            stats: Box::new(move || stats_source.borrow().as_ref().map(|s| s()).unwrap_or_default()),
+            server,
         }),
     };
-    let parts = Parts::start(&config, &node_id, &handle).await?;
-    // Whoever reads the statistics may come before this; it finds nothing then.
-    let _ = stats_ready.send(Some(parts.stats_source()));
-    Ok(Running { sources: options.sources.clone(), config, parts, order_queue, _pid_file: pid_file, _stats: stats_ready })
+    let parts = Parts::start(&handle).await?;
+    Ok(Running {
+        sources: options.sources.clone(),
+        config,
+        parts,
+        order_queue,
+        _pid_file: pid_file,
+    })
 }
 
 /// A started agent.
@@ -268,7 +270,6 @@ struct Running {
     parts: Parts,
     order_queue: mpsc::Receiver<(Order, oneshot::Sender<Result<(), String>>)>,
     _pid_file: Option<PidFile>,
-    _stats: watch::Sender<Option<Arc<dyn Fn() -> Stats + Send + Sync>>>,
 }
 
 impl Running {
@@ -368,7 +369,7 @@ impl Running {
         }
         let old = self.config.load_full();
         let plan = old.reload_from(&loaded.config);
-        for key in &plan.needs_restart {
+        for key in &plan.need_restart {
             tracing::warn!(target: "agent", key, "A changed setting takes effect at the next start only");
         }
         match Level::parse(&loaded.config.log.level_text) {
@@ -434,16 +435,4 @@ impl Signals {
             _ = self.terminate.recv() => Caught::Terminate,
         }
     }
-}
-
-/// The build section of `consul info`.
-pub(crate) fn build_stats() -> BTreeMap<String, String> {
-    [
-        ("prerelease", ""),
-        ("revision", CONSUL_REVISION),
-        ("version", CONSUL_VERSION),
-        ("version_metadata", ""),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .into()
 }

@@ -59,8 +59,9 @@ pub(crate) fn raft(config: &RuntimeConfig) -> RaftOptions {
     RaftOptions {
         heartbeat_timeout: at_least(config.raft.heartbeat_timeout),
         election_timeout: at_least(config.raft.election_timeout),
-        lease_timeout: at_least(config.raft.leader_lease_timeout),
-        pre_vote: !config.raft.prevote_disabled,
+        leader_lease_timeout: at_least(config.raft.leader_lease_timeout),
+        trailing_logs: config.raft.trailing_logs,
+        snapshot_threshold: config.raft.snapshot_threshold,
         ..RaftOptions::default()
     }
 }

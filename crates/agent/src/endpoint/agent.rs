@@ -1,7 +1,5 @@
 //! `/v1/agent/`: the agent itself. Services and checks have files of their own.
 
-use std::collections::BTreeMap;
-
 use ::acl::{Permission, Resource};
 use contract::{CallError, Request, Response};
 use http::Method;
@@ -20,7 +18,7 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
     let get = |path, handler| route(path, Method::GET, handler);
     let put = |path, handler| route(path, Method::PUT, handler);
     vec![
-        get("/v1/agent/self", handler(agent, |agent, request| async move { show_self(&agent, &request) })),
+        get("/v1/agent/self", handler(agent, |agent, request| async move { show_self(&agent, &request).await })),
         get("/v1/agent/version", handler(agent, |_, request| async move { Ok(version(&request)) })),
         get("/v1/agent/members", handler(agent, |agent, request| async move { members(&agent, &request) })),
         put("/v1/agent/join/", handler(agent, |agent, request| async move { join(&agent, &request) })),
@@ -47,7 +45,7 @@ struct AgentSelf {
     debug_config: Value,
     coord: Value,
     member: Member,
-    stats: BTreeMap<&'static str, BTreeMap<String, String>>,
+    stats: crate::stats::Stats,
     meta: Meta,
     #[serde(rename = "xDS")]
     xds: Value,
@@ -68,11 +66,11 @@ struct SelfConfig {
     proconsul_version: &'static str,
 }
 
-fn show_self(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
+async fn show_self(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
     require(agent, request, false)?;
     let config = agent.config();
     let ports = &config.ports;
-    let shown = config::shown_port;
+    let shown = config::runtime::shown_port;
     let reply = AgentSelf {
         config: SelfConfig {
             datacenter: config.identity.datacenter.as_str().to_owned(),
@@ -90,7 +88,7 @@ fn show_self(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError>
         coord: value!({"Vec": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "Error": 1.5,
                        "Adjustment": 0.0, "Height": 0.00001}),
         member: agent.lan_member(),
-        stats: agent.stats(),
+        stats: crate::stats::gather(agent).await,
         meta: Some(agent.node_meta()),
         xds: value!({
             "SupportedProxies": {},
@@ -104,14 +102,14 @@ fn show_self(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError>
 /// The running configuration under the names that tools know, secrets left out.
 fn debug_config(config: &config::RuntimeConfig) -> Value {
     let ports = &config.ports;
-    let shown = config::shown_port;
-    let addresses = |list: &[config::ListenAddr]| -> Vec<String> {
+    let shown = config::runtime::shown_port;
+    let addresses = |list: &[config::runtime::ListenAddr]| -> Vec<String> {
         list.iter().map(|address| match address {
-            config::ListenAddr::Tcp(socket) => format!("tcp://{socket}"),
-            config::ListenAddr::Unix(path) => format!("unix://{}", path.display()),
+            config::runtime::ListenAddr::Tcp(socket) => format!("tcp://{socket}"),
+            config::runtime::ListenAddr::Unix(path) => format!("unix://{}", path.display()),
         }).collect()
     };
-    value!({
+    let mut shown_settings = value!({
         "AdvertiseAddrLAN": config.network.advertise_lan.to_string(),
         "AdvertiseAddrWAN": config.network.advertise_wan.to_string(),
         "ACLsEnabled": config.acl.enabled,
@@ -134,6 +132,8 @@ fn debug_config(config: &config::RuntimeConfig) -> Value {
         "EnableDebug": config.switches.enable_debug,
         "EnableLocalScriptChecks": config.checks.scripts.local,
         "EnableRemoteScriptChecks": config.checks.scripts.remote,
+    });
+    let rest = value!({
         "GRPCPort": shown(ports.grpc),
         "GRPCTLSPort": shown(ports.grpc_tls),
         "HTTPAddrs": addresses(&config.listeners.http),
@@ -159,7 +159,11 @@ fn debug_config(config: &config::RuntimeConfig) -> Value {
         "Version": CONSUL_VERSION,
         "VersionPrerelease": "",
         "VersionMetadata": "",
-    })
+    });
+    if let (Value::Object(all), Value::Object(rest)) = (&mut shown_settings, rest) {
+        all.extend(rest);
+    }
+    shown_settings
 }
 
 fn version(request: &Request) -> Reply {

@@ -5,15 +5,8 @@
 
 pub(crate) mod acl;
 pub(crate) mod agent;
-mod check;
-mod health;
-mod host;
-mod maintenance;
-mod metrics;
-mod monitor;
 pub(crate) mod not_yet;
 pub(crate) mod operator;
-mod service;
 pub(crate) mod status;
 
 use std::future::Future;

@@ -5,10 +5,10 @@ use http::Method;
 use http_server::LocalRoute;
 use raft::Suffrage;
 use serde::Serialize;
-use server::Server;
 
 use super::status::check_datacenter;
-use super::{AuthorizerHook, handler, json, route};
+use super::{handler, json, route};
+use crate::process::AgentHandle;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -30,34 +30,30 @@ struct RaftServer {
     last_index: u64,
 }
 
-/// The routes; `node` and `node_id` are of this server.
-pub(crate) fn routes(
-    server: &Server,
-    node: &str,
-    node_id: &str,
-    authorizer: &AuthorizerHook,
-) -> Vec<LocalRoute> {
-    let shared = (server.clone(), node.to_owned(), node_id.to_owned(), authorizer.clone());
-    let configuration = handler(&shared, |(server, node, node_id, authorizer), request| async move {
+/// The routes.
+pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
+    let configuration = handler(agent, |agent, request| async move {
         check_datacenter(&request)?;
-        authorizer(&request.token).require(Permission::read(Resource::Operator, ""))?;
-        let raft = server.raft();
+        let who = (agent.authorizer())(&request.token);
+        who.require(Permission::read(Resource::Operator, ""))?;
+        let raft = agent.server().raft();
         let leader = raft.leader();
-        let status = raft.status();
-        let servers = raft.configuration().servers.into_iter().map(|member| {
-            let id = member.id.0.to_string();
+        let stats = raft.stats().await.map_err(|error| error.to_call_error())?;
+        let (node, node_id) = (agent.config().identity.node_name.clone(), agent.node_id());
+        let servers = stats.configuration.servers.iter().map(|member| {
+            let is_this = &*member.id.0 == node_id.as_str();
             RaftServer {
-                node: if id == node_id { node.clone() } else { "(unknown)".to_owned() },
+                id: member.id.0.to_string(),
+                node: if is_this { node.as_str().to_owned() } else { "(unknown)".to_owned() },
                 address: member.address.to_string(),
                 leader: leader.as_ref().is_some_and(|leader| leader.id == member.id),
                 protocol_version: "3",
                 voter: member.suffrage == Suffrage::Voter,
-                last_index: if id == node_id { status.last_index.0 } else { 0 },
-                id,
+                last_index: if is_this { stats.status.last.index.0 } else { 0 },
             }
         });
         let reply =
-            RaftConfiguration { servers: servers.collect(), index: status.configuration_index.0 };
+            RaftConfiguration { servers: servers.collect(), index: stats.configuration_index.0 };
         Ok(json(&request, &reply))
     });
     vec![route("/v1/operator/raft/configuration", Method::GET, configuration)]

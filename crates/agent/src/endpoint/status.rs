@@ -16,9 +16,9 @@ pub(crate) fn routes(server: &Server) -> Vec<LocalRoute> {
     });
     let peers = handler(server, |server, request| async move {
         check_datacenter(&request)?;
-        let configuration = server.raft().configuration();
+        let stats = server.raft().stats().await.map_err(|error| error.to_call_error())?;
         let addresses: Vec<String> =
-            configuration.servers.iter().map(|server| server.address.to_string()).collect();
+            stats.configuration.servers.iter().map(|server| server.address.to_string()).collect();
         Ok(json(&request, &addresses))
     });
     vec![

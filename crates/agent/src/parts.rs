@@ -1,0 +1,179 @@
+//! The running parts of an agent, and the order in which they start and stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use config::RuntimeConfig;
+use http_server::{HttpService, HttpSettings, Router, ServeOptions};
+use raft::ServerId;
+use server::Server;
+use server::fsm::Fsm;
+use server::raft_host::{HostOptions, NoPeers, RaftHost};
+use store::Store;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use types::NodeId;
+use wal::{Disk, FileDisk, MemDisk};
+
+use crate::backend::ServerBackend;
+use crate::endpoint;
+use crate::listeners::{self, SharedTls};
+use crate::process::AgentHandle;
+use crate::settings;
+
+/// How long requests that are being answered may take when the agent stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Everything that runs.
+pub(crate) struct Parts {
+    server: Server,
+    http_settings: Arc<ArcSwap<HttpSettings>>,
+    tls: Option<SharedTls>,
+    connections: Arc<http_server::listener::ConnectionLimit>,
+    /// Told to HTTP listeners and leader duties, each at its time.
+    stop_http: watch::Sender<bool>,
+    stop_leader: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+    bound: Vec<(String, &'static str, &'static str)>,
+    leader: JoinSet<()>,
+}
+
+impl Parts {
+    /// Starts everything, in an order in which nothing is used before it is there.
+    pub(crate) async fn start(handle: &AgentHandle) -> Result<Self, String> {
+        let running = handle.config();
+        let server = handle.server().clone();
+        let (stop_leader, leader_stops) = watch::channel(false);
+        let (_members, members) = watch::channel(vec![handle.lan_member()]);
+        let mut leader = JoinSet::new();
+        leader.spawn(server::leader::run(server.clone(), members, leader_stops));
+
+        let (bound, tls) = listeners::bind(&running).map_err(|error| error.to_string())?;
+        let http_settings = Arc::new(ArcSwap::from_pointee(settings::http(&running)));
+        let router = routes(handle);
+        let backend = Arc::new(ServerBackend::new(server.clone()));
+        let service = Arc::new(HttpService::new(Arc::clone(&http_settings), router, backend));
+        let limit = running.limits.http_max_conns_per_client;
+        let connections = Arc::new(http_server::listener::ConnectionLimit::new(limit));
+        let options = ServeOptions {
+            connections: Arc::clone(&connections),
+            handshake_timeout: running.limits.https_handshake_timeout.to_std(),
+            header_bytes_max: running.http.max_header_bytes,
+        };
+        let (stop_http, http_stops) = watch::channel(false);
+        let mut listeners = JoinSet::new();
+        let mut addresses = Vec::new();
+        for http in bound {
+            let (address, network, protocol) = (http.address, http.network, http.protocol);
+            tracing::info!(target: "agent", address, network, protocol, "Starting server");
+            addresses.push((address, network, protocol));
+            listeners.spawn(http_server::serve(
+                http.listener,
+                Arc::clone(&service),
+                options.clone(),
+                http_stops.clone(),
+                DRAIN_TIMEOUT,
+            ));
+        }
+        Ok(Self {
+            server,
+            http_settings,
+            tls,
+            connections,
+            stop_http,
+            stop_leader,
+            listeners,
+            bound: addresses,
+            leader,
+        })
+    }
+
+    /// Completes if the server cannot go on, with the reason.
+    pub(crate) async fn fatal(&self) -> String {
+        match self.server.raft().stopped().await {
+            Some(fatal) => fatal.to_string(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives each part its new settings.
+    pub(crate) async fn reload(&mut self, config: &RuntimeConfig) -> Result<(), String> {
+        if let Some(tls) = &self.tls {
+            let new = listeners::server_tls(&config.tls.https).map_err(|error| error.to_string())?;
+            tls.store(new);
+        }
+        self.http_settings.store(Arc::new(settings::http(config)));
+        self.connections.set(config.limits.http_max_conns_per_client);
+        Ok(())
+    }
+
+    /// Leaves the cluster. A server that is alone has nobody to drain to.
+    pub(crate) async fn leave(&mut self) {
+        tracing::info!(target: "agent.server", "server starting leave");
+    }
+
+    /// Stops everything, in the reverse order of the start.
+    pub(crate) async fn shutdown(mut self) {
+        tracing::info!(target: "agent", "Requesting shutdown");
+        tracing::info!(target: "agent.server", "shutting down server");
+        let _ = self.stop_leader.send(true);
+        while self.leader.join_next().await.is_some() {}
+        tracing::info!(target: "agent", "consul server down");
+        tracing::info!(target: "agent", "shutdown complete");
+        for (address, network, protocol) in &self.bound {
+            tracing::info!(target: "agent", address, network, protocol, "Stopping server");
+        }
+        tracing::info!(target: "agent", "Waiting for endpoints to shut down");
+        let _ = self.stop_http.send(true);
+        while self.listeners.join_next().await.is_some() {}
+        self.server.raft().shutdown().await;
+        tracing::info!(target: "agent", "Endpoints down");
+    }
+}
+
+/// Starts the server: its log, its state, its part in the consensus.
+pub(crate) fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<Server, String> {
+    if !config.server {
+        return Err("this version of Proconsul runs servers only: start it with -server \
+                    -bootstrap-expect=1, or with -dev"
+            .to_owned());
+    }
+    let id = ServerId(node_id.as_str().into());
+    let address: Arc<str> = config.network.rpc_advertise.to_string().into();
+    let seed = fastrand::u64(..);
+    let (mut options, disk): (HostOptions, Arc<dyn Disk>) = match &config.data_dir {
+        Some(dir) if !config.dev => {
+            (HostOptions::new(id, address, seed), Arc::new(FileDisk::new(dir.join("raft"))))
+        }
+        _ => (HostOptions::in_memory(id, address, seed), Arc::new(MemDisk::new())),
+    };
+    options.raft = settings::raft(config);
+    options.snapshot_interval = config.raft.snapshot_interval.to_std();
+    options.bootstrap = config.dev || config.bootstrap.bootstrap || config.bootstrap.expect == 1;
+    if let Some(delay) = std::env::var("PROCONSUL_SYNC_DELAY_MS")
+        .ok()
+        .and_then(|text| HostOptions::parse_sync_delay(&text))
+    {
+        tracing::warn!(target: "agent", delay = %types::GoDuration::from(delay), "Each sync of the disk is delayed, for benchmarks");
+        options.sync_delay = delay;
+    }
+    let store = Store::new(&domains::tables());
+    let applier = Fsm::new(store.clone());
+    let raft = RaftHost::start(options, disk, applier, |_| Box::new(NoPeers))
+        .map_err(|error| error.to_string())?;
+    Ok(Server::new(settings::server(config), store, raft))
+}
+
+fn routes(handle: &AgentHandle) -> Router {
+    let mut router = Router::new();
+    for domain in domains::ALL {
+        router.add_domain(domain.routes);
+    }
+    router.add_local(endpoint::status::routes(handle.server()));
+    router.add_local(endpoint::operator::routes(handle));
+    router.add_local(endpoint::agent::routes(handle));
+    router.add_local(endpoint::acl::routes());
+    router.add_local(endpoint::not_yet::routes());
+    router
+}

@@ -1,0 +1,88 @@
+//! What `consul info` shows (`reference/cli.md`, section on `info`).
+
+use std::collections::BTreeMap;
+
+use types::version::{CONSUL_REVISION, CONSUL_VERSION};
+
+use crate::process::AgentHandle;
+
+/// Sections of text by name.
+pub(crate) type Stats = BTreeMap<&'static str, BTreeMap<&'static str, String>>;
+
+/// Gathers all sections.
+pub(crate) async fn gather(agent: &AgentHandle) -> Stats {
+    let config = agent.config();
+    let raft = agent.server().raft();
+    let mut stats = Stats::new();
+    stats.insert(
+        "build",
+        BTreeMap::from([
+            ("prerelease", String::new()),
+            ("revision", CONSUL_REVISION.to_owned()),
+            ("version", CONSUL_VERSION.to_owned()),
+            ("version_metadata", String::new()),
+        ]),
+    );
+    let leader = raft.leader().map(|leader| leader.address.to_string()).unwrap_or_default();
+    stats.insert(
+        "consul",
+        BTreeMap::from([
+            ("acl", if config.acl.enabled { "enabled" } else { "disabled" }.to_owned()),
+            ("bootstrap", config.bootstrap.bootstrap.to_string()),
+            ("known_datacenters", "1".to_owned()),
+            ("leader", raft.is_leader().to_string()),
+            ("leader_addr", leader),
+            ("server", config.server.to_string()),
+        ]),
+    );
+    // A host that is shutting down has no figures.
+    if let Ok(figures) = raft.stats().await {
+        stats.insert("raft", figures.to_map());
+    }
+    stats.insert("runtime", runtime());
+    let encrypted = !config.gossip.encrypt.is_empty();
+    stats.insert("serf_lan", pool(1, encrypted));
+    stats.insert("serf_wan", pool(agent.wan_members().len(), encrypted));
+    stats
+}
+
+fn runtime() -> BTreeMap<&'static str, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).to_string();
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    BTreeMap::from([
+        ("arch", go_arch().to_owned()),
+        ("cpu_count", cores.clone()),
+        // What a goroutine is to Consul, a task is here.
+        ("goroutines", tasks.to_string()),
+        ("max_procs", cores),
+        ("os", std::env::consts::OS.to_owned()),
+        ("version", concat!("proconsul", env!("CARGO_PKG_VERSION")).to_owned()),
+    ])
+}
+
+/// The architecture under the name that Consul's users know.
+fn go_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn pool(members: usize, encrypted: bool) -> BTreeMap<&'static str, String> {
+    let zero = || "0".to_owned();
+    BTreeMap::from([
+        ("coordinate_resets", zero()),
+        ("encrypted", encrypted.to_string()),
+        ("event_queue", zero()),
+        ("event_time", "1".to_owned()),
+        ("failed", zero()),
+        ("health_score", zero()),
+        ("intent_queue", zero()),
+        ("left", zero()),
+        ("member_time", "1".to_owned()),
+        ("members", members.to_string()),
+        ("query_queue", zero()),
+        ("query_time", "1".to_owned()),
+    ])
+}
