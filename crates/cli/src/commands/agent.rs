@@ -4,7 +4,7 @@ use config::{AGENT_FLAGS, AgentFlag, FlagKind, Sources};
 
 use crate::ApiFlags;
 use crate::command::{Call, Command, Run};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::flag::{Arguments, Flag, Kind};
 
 pub(super) const COMMAND: Command = Command {
@@ -37,7 +37,7 @@ fn run(call: &mut Call) -> Outcome {
         let words = words.join(" ");
         return Err(Failure::new(format!("==> Unexpected extra arguments: [{words}]")));
     }
-    start(call, &sources(&call.arguments))
+    Ok(start(sources(&call.arguments)))
 }
 
 /// Sorts the flags by where `config` wants them.
@@ -57,8 +57,8 @@ fn sources(arguments: &Arguments) -> Sources {
 
 /// Runs the agent to its end and gives its exit code. The one place where the
 /// command line and the agent meet.
-fn start(_call: &mut Call, _sources: &Sources) -> Outcome {
-    Err(Failure::new("==> running an agent is not available yet"))
+fn start(sources: Sources) -> Exit {
+    agent::run(&agent::RunOptions { sources, warnings: Vec::new() })
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ mod join;
 mod keygen;
 mod kv;
 mod leave;
-mod machine;
 mod maint;
 mod members;
 mod monitor;

@@ -2,7 +2,6 @@
 
 use config::{Disk, Sources};
 
-use super::machine;
 use crate::ApiFlags;
 use crate::command::{Call, Command, Run};
 use crate::failure::{Failure, Outcome, Tried as _};
@@ -36,8 +35,7 @@ fn run(call: &mut Call) -> Outcome {
         return Err(Failure::new("-config-format must be either 'hcl' or 'json"));
     }
     let sources = Sources { config_files: files, config_format: format, ..Sources::default() };
-    let environment = machine::environment(&call.environment);
-    let loaded = config::load(&sources, &Disk, &environment).tried("Config validation failed")?;
+    let loaded = config::load(&sources, &Disk, &agent::read_environment()).tried("Config validation failed")?;
     if !call.arguments.bool("quiet") {
         for warning in loaded.warnings.iter().chain(&loaded.without_effect) {
             call.ui.error(warning);

@@ -35,7 +35,7 @@ async fn run(call: &mut Call) -> Outcome {
     let services = if files.is_empty() {
         vec![ServiceDefinition { id, ..ServiceDefinition::default() }]
     } else {
-        definitions(call, &files)?
+        definitions(&files)?
     };
     let client = call.client()?;
     for service in services {

@@ -8,9 +8,8 @@ pub(super) mod register;
 use config::{Disk, Sources};
 use types::service::ServiceDefinition;
 
-use super::machine;
 use crate::ApiFlags;
-use crate::command::{Call, Command, Run, no_flags};
+use crate::command::{Command, Run, no_flags};
 use crate::failure::{Failure, Tried as _};
 
 pub(super) const GROUP: Command = Command {
@@ -27,9 +26,8 @@ pub(super) const GROUP: Command = Command {
 
 /// The services that configuration files define. The files are read as an
 /// agent in development mode reads them, which asks for no other option.
-fn definitions(call: &Call, files: &[String]) -> Result<Vec<ServiceDefinition>, Failure> {
+fn definitions(files: &[String]) -> Result<Vec<ServiceDefinition>, Failure> {
     let sources = Sources { dev: true, config_files: files.to_vec(), ..Sources::default() };
-    let environment = machine::environment(&call.environment);
-    let loaded = config::load(&sources, &Disk, &environment).tried("Error")?;
+    let loaded = config::load(&sources, &Disk, &agent::read_environment()).tried("Error")?;
     Ok(loaded.config.services().to_vec())
 }

@@ -50,7 +50,7 @@ async fn run(call: &mut Call) -> Outcome {
         return Err(Failure::new(text));
     }
     let services =
-        if files.is_empty() { vec![from_flags(arguments)?] } else { definitions(call, &files)? };
+        if files.is_empty() { vec![from_flags(arguments)?] } else { definitions(&files)? };
     let client = call.client()?;
     for service in services {
         let name = service.name.as_str();

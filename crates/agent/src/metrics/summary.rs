@@ -1,0 +1,105 @@
+//! One interval as `/v1/agent/metrics` shows it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::aggregate::{Aggregate, INTERVAL_S};
+
+/// Labels of a series, sorted by name.
+pub(crate) type Labels = Arc<BTreeMap<String, String>>;
+
+/// One interval. Field order is that of the answer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Summary {
+    /// When the interval began.
+    pub(crate) timestamp: String,
+    /// Gauges that were set.
+    pub(crate) gauges: Vec<GaugeRow>,
+    /// Always empty; clients expect the list.
+    pub(crate) points: [(); 0],
+    /// Counters that counted.
+    pub(crate) counters: Vec<SampleRow>,
+    /// Samples and timers.
+    pub(crate) samples: Vec<SampleRow>,
+}
+
+/// A gauge in one interval.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct GaugeRow {
+    pub(crate) name: Arc<str>,
+    pub(crate) value: f64,
+    pub(crate) labels: Labels,
+}
+
+/// A counter or a sample in one interval.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct SampleRow {
+    pub(crate) name: Arc<str>,
+    pub(crate) count: u64,
+    pub(crate) rate: f64,
+    pub(crate) sum: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+    pub(crate) mean: f64,
+    pub(crate) stddev: f64,
+    pub(crate) labels: Labels,
+}
+
+impl SampleRow {
+    /// The row of these values.
+    pub(crate) fn new(name: Arc<str>, labels: Labels, values: &Aggregate) -> Self {
+        Self {
+            name,
+            count: values.count,
+            rate: values.rate(),
+            sum: values.sum,
+            min: values.min,
+            max: values.max,
+            mean: values.mean(),
+            stddev: values.deviation(),
+            labels,
+        }
+    }
+}
+
+impl Summary {
+    /// An interval without rows that began at `start_s`, seconds since the Unix epoch.
+    pub(crate) fn new(start_s: u64) -> Self {
+        let start = i64::try_from(start_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+        let start = start.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        Self {
+            timestamp: start.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
+            gauges: Vec::new(),
+            points: [],
+            counters: Vec::new(),
+            samples: Vec::new(),
+        }
+    }
+}
+
+/// When the interval of a moment began; both in seconds since the Unix epoch.
+pub(crate) fn interval_start(now_s: u64) -> u64 {
+    now_s - now_s % INTERVAL_S
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_begin_at_whole_tens_of_seconds() {
+        for (now, start) in [(0, 0), (9, 0), (10, 10), (1_795_247_669, 1_795_247_660)] {
+            assert_eq!(interval_start(now), start);
+        }
+    }
+
+    #[test]
+    fn the_time_is_written_as_go_prints_it() {
+        assert_eq!(Summary::new(1_795_247_660).timestamp, "2026-11-21 07:54:20 +0000 UTC");
+    }
+}
