@@ -196,6 +196,15 @@ impl SnapshotStore {
         Ok((meta, reader))
     }
 
+    /// Removes a snapshot that must not be found again.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove(&self, id: &str) -> Result<(), DiskError> {
+        self.disk.remove_dir(&format!("{}/{id}", self.directory))?;
+        self.disk.sync_dir(&self.directory)
+    }
+
     /// Removes all but the newest [`RETAINED`].
     fn reap(&self) -> Result<(), DiskError> {
         let stale = self.ids()?.split_off(RETAINED.min(self.ids()?.len()));

@@ -1,6 +1,7 @@
 //! The thread's loop: inputs in, one sync, outputs out.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -17,7 +18,9 @@ use wal::{Log, SnapshotStore};
 
 use super::applier::{Applier, Committed};
 use super::error::{Fatal, ProposeError};
-use super::inbox::{Done, Inbox, Input, Outcome, Proposed, SnapshotAsked, SnapshotFailed, Taken};
+use super::inbox::{
+    Archive, Done, Inbox, Input, Outcome, Proposed, Restored, SnapshotAsked, SnapshotFailed, Taken,
+};
 use super::options::HostOptions;
 use super::shared::{Lease, Shared};
 use super::stats::RaftStats;
@@ -29,6 +32,12 @@ const FULL_RETRY: Duration = Duration::from_millis(100);
 
 /// Longer than any lease.
 const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A disk whose syncs take this long is slow.
+const SLOW_SYNC: Duration = Duration::from_micros(500);
+
+/// On a slow disk, this part of a sync's time is waited for more to put into it.
+const GATHER_FRACTION: u32 = 8;
 
 /// A proposal that is in the core's log.
 struct Pending {
@@ -63,6 +72,8 @@ pub(super) struct Driver {
     verifying: Vec<Verifying>,
     transfer: Option<oneshot::Sender<Result<(), ProposeError>>>,
     applied: Index,
+    /// How many commands were applied together the last time.
+    answered: usize,
     /// While leading: the first entry of the term.
     first_of_term: Option<Index>,
     persisted: WriteNumber,
@@ -103,6 +114,7 @@ impl Driver {
             verifying: Vec::new(),
             transfer: None,
             applied,
+            answered: 0,
             first_of_term: None,
             persisted: WriteNumber(0),
             full_retry: now,
@@ -120,7 +132,7 @@ impl Driver {
         let mut inputs = Vec::new();
         self.settle()?;
         loop {
-            let taken = self.inbox.take(&mut inputs, self.deadline());
+            let taken = self.take(&mut inputs);
             let now = Instant::now();
             for input in inputs.drain(..) {
                 self.handle(input, now)?;
@@ -147,6 +159,24 @@ impl Driver {
             let _ = thread.join();
         }
         Ok(())
+    }
+
+    /// Waits for inputs. On a slow disk, those who were answered last get a moment to
+    /// write again: whoever comes just behind a sync has to wait for two.
+    fn take(&self, inputs: &mut Vec<Input>) -> Taken {
+        let mut taken = self.inbox.take(inputs, self.deadline());
+        let sync_time = self.writes.sync_time();
+        let writes = inputs.iter().any(|input| matches!(input, Input::Propose(..)));
+        if sync_time < SLOW_SYNC || !writes {
+            return taken;
+        }
+        let until = Instant::now() + sync_time / GATHER_FRACTION;
+        let mut more = Vec::new();
+        while inputs.len() < self.answered && taken == Taken::Some && Instant::now() < until {
+            taken = self.inbox.take(&mut more, Some(until));
+            inputs.append(&mut more);
+        }
+        taken
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -192,6 +222,15 @@ impl Driver {
                 self.settle()?;
                 self.snapshot_asked.push(asked);
                 self.begin_snapshot();
+            }
+            Input::Restore { archived, state, done } => {
+                self.settle()?;
+                self.begin_restore(archived, state, done, now);
+            }
+            Input::RestoreWritten(outcome, done) => {
+                let outcome = self.restore_written(outcome, now)?;
+                self.settle()?;
+                let _ = done.send(outcome);
             }
             Input::Stats(done) => drop(done.send(self.stats(now))),
             Input::Message { from, message } => self.core.handle_message(from, message, now),
@@ -326,6 +365,7 @@ impl Driver {
         if !batch.is_empty() {
             let replies = self.applier.apply(batch).map_err(Fatal::new)?;
             assert_eq!(replies.len(), replied.len(), "a reply for each command");
+            self.answered = replies.len();
             self.shared.set_applied(self.applied);
             for (reply, rest) in replies.into_iter().zip(replied) {
                 if let Some((done, _permit)) = rest {
@@ -496,10 +536,7 @@ impl Driver {
             let (members, set_at) = (configurations.committed, configurations.committed_index);
             let mut writer =
                 store.create(last, members, set_at, unix_nanos() / 1_000_000).map_err(failed)?;
-            job(&mut writer).map_err(|error| SnapshotFailed {
-                text: error.to_string(),
-                is_fatal: error.get_ref().is_some_and(is_failed_sync),
-            })?;
+            job(&mut writer).map_err(|error| failed_io(&error))?;
             writer.finish().map_err(failed)
         };
         self.snapshot_running = self.spawn("raft-snapshot", move || {
@@ -533,6 +570,68 @@ impl Driver {
         Ok(())
     }
 
+    /// An operator's restore: the state is first written down as a snapshot.
+    fn begin_restore(&mut self, archived: Index, mut state: Archive, done: Restored, now: Instant) {
+        let (last, configurations) = match self.core.begin_restore(archived, now) {
+            Ok(begun) => begun,
+            Err(error) => return drop(done.send(Err(error.into()))),
+        };
+        let (store, inbox) = (self.snapshots.clone(), self.inbox.clone());
+        let write = move || {
+            let (members, set_at) = (configurations.latest, configurations.latest_index);
+            let mut writer =
+                store.create(last, members, set_at, unix_nanos() / 1_000_000).map_err(failed)?;
+            io::copy(&mut state, &mut writer).map_err(|error| failed_io(&error))?;
+            writer.finish().map_err(failed)
+        };
+        let started = self.spawn("raft-restore", move || {
+            // A host that has ended takes up the snapshot when it starts again.
+            let _ = inbox.push(Input::RestoreWritten(write(), done));
+        });
+        if !started {
+            self.core.abort_restore();
+        }
+    }
+
+    /// The state machine takes the snapshot, and the log begins anew behind it.
+    fn restore_written(
+        &mut self,
+        outcome: Result<SnapshotMeta, SnapshotFailed>,
+        now: Instant,
+    ) -> Result<Result<SnapshotMeta, ProposeError>, Fatal> {
+        let meta = match outcome {
+            Ok(meta) => meta,
+            Err(failed) if failed.is_fatal => return Err(Fatal::new(failed.text)),
+            Err(failed) => {
+                self.core.abort_restore();
+                return Ok(Err(ProposeError::Snapshot(failed.text)));
+            }
+        };
+        // Leadership of a term that was lost does not come back.
+        let still_leads = self.core.is_leader() && self.core.term() == meta.last.term;
+        let restored = match self.snapshots.open_snapshot(&meta.id) {
+            _ if !still_leads => Err(ProposeError::LeadershipLost),
+            Ok((_, mut state)) => self
+                .applier
+                .restore(&mut state)
+                .map_err(|error| ProposeError::Snapshot(error.to_string())),
+            Err(error) => Err(ProposeError::Snapshot(error.to_string())),
+        };
+        if let Err(error) = restored {
+            // It must not be the state of the next start.
+            self.snapshots.remove(&meta.id).map_err(Fatal::new)?;
+            self.core.abort_restore();
+            return Ok(Err(error));
+        }
+        self.core.handle_restored(meta.clone(), now).map_err(Fatal::new)?;
+        self.applied = meta.last.index;
+        self.shared.set_applied(self.applied);
+        for pending in self.pending.drain(..) {
+            let _ = pending.done.send(Err(ProposeError::SnapshotRestored));
+        }
+        Ok(Ok(meta))
+    }
+
     /// Has the log's next segment zeroed before it is needed.
     fn prepare_segment(&mut self) {
         if let Some(preparation) = self.log().preparation() {
@@ -561,6 +660,11 @@ impl Driver {
 
 fn failed(error: wal::DiskError) -> SnapshotFailed {
     SnapshotFailed { text: error.to_string(), is_fatal: is_failed_sync(&error) }
+}
+
+fn failed_io(error: &io::Error) -> SnapshotFailed {
+    let is_fatal = error.get_ref().is_some_and(|error| is_failed_sync(error));
+    SnapshotFailed { text: error.to_string(), is_fatal }
 }
 
 fn is_failed_sync(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {

@@ -5,6 +5,7 @@
 //! messages of other servers by [`MESSAGES_MAX`], and the rest by their askers, who
 //! wait for the answer.
 
+use std::io::Read;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -62,6 +63,13 @@ pub(super) enum Input {
     },
     Verify(oneshot::Sender<Result<(), ProposeError>>),
     TakeSnapshot(SnapshotAsked),
+    Restore {
+        archived: Index,
+        state: Archive,
+        done: Restored,
+    },
+    /// The state of an operator's restore is durable as a snapshot, or not.
+    RestoreWritten(Result<SnapshotMeta, SnapshotFailed>, Restored),
     Stats(oneshot::Sender<RaftStats>),
     Message {
         from: ServerId,
@@ -79,6 +87,12 @@ pub(super) enum Input {
 
 /// Somebody waits for a snapshot.
 pub(super) type SnapshotAsked = oneshot::Sender<Result<Option<SnapshotMeta>, ProposeError>>;
+
+/// The state that an operator restores.
+pub(super) type Archive = Box<dyn Read + Send>;
+
+/// Somebody waits for a restore.
+pub(super) type Restored = oneshot::Sender<Result<SnapshotMeta, ProposeError>>;
 
 /// Why a snapshot was not written.
 pub(super) struct SnapshotFailed {

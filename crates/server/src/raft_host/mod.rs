@@ -4,8 +4,8 @@
 //! them together with a clock, other servers and those who wait. All inputs go through
 //! one queue to one thread, which takes whatever has gathered, lets the core append all
 //! of it, syncs the disk **once**, applies all that is committed in one call, and then
-//! wakes those who waited. The more writers there are, the larger the batches: nothing
-//! is ever held back to wait for more.
+//! wakes those who waited. The more writers there are, the larger the batches. Only
+//! where syncs are slow is a batch held back, for a fraction of a sync, to be larger.
 //!
 //! - [`RaftHost`]: the handle. Reads of role and lease touch no lock that the thread
 //!   holds while it syncs.
@@ -30,6 +30,7 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -162,6 +163,22 @@ impl RaftHost {
     /// When it could not be written.
     pub async fn take_snapshot(&self) -> Result<Option<SnapshotMeta>, ProposeError> {
         self.ask(Input::TakeSnapshot).await?
+    }
+
+    /// An operator's restore: `state` (a `state.bin`) takes the place of the state on all
+    /// servers. Its archive ended at `archived`; the snapshot that this makes ends
+    /// behind that and behind the whole log. Waiting proposals fail with
+    /// [`ProposeError::SnapshotRestored`].
+    ///
+    /// # Errors
+    /// [`ProposeError::Snapshot`] when the state cannot be read or written; nothing is
+    /// changed then.
+    pub async fn restore(
+        &self,
+        archived: Index,
+        state: Box<dyn Read + Send>,
+    ) -> Result<SnapshotMeta, ProposeError> {
+        self.ask(|done| Input::Restore { archived, state, done }).await?
     }
 
     /// The figures of this server's part in the consensus, and its configuration.

@@ -4,7 +4,7 @@
 //! it wait behind it. The core knows nothing of it but that the writes take long.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use raft::{Action, Core, Entry, HardState, LogReader, Term, WriteNumber};
 use types::Index;
@@ -63,17 +63,31 @@ pub(super) struct Writes {
     /// The last one that was done, synced or not.
     done: WriteNumber,
     sync_delay: Duration,
+    /// How long syncs take, averaged over some.
+    sync_time: Duration,
 }
 
 impl Writes {
     pub(super) fn new(stable: StableStore, sync_delay: Duration) -> Self {
         let done = WriteNumber(0);
-        Self { stable, waiting: VecDeque::new(), full: None, done, sync_delay }
+        Self {
+            stable,
+            waiting: VecDeque::new(),
+            full: None,
+            done,
+            sync_delay,
+            sync_time: Duration::ZERO,
+        }
     }
 
     /// What the disk says, while it is full.
     pub(super) fn full(&self) -> Option<&DiskError> {
         self.full.as_ref()
+    }
+
+    /// How long a sync takes.
+    pub(super) fn sync_time(&self) -> Duration {
+        self.sync_time
     }
 
     /// Does the write of an action, or has it wait; gives back an action without one.
@@ -117,8 +131,10 @@ impl Writes {
     /// Makes all that was done last; the number to tell the core.
     pub(super) fn sync(&mut self, log: &mut Log) -> Result<WriteNumber, Fatal> {
         if log.durable_index() < log.last_index() {
+            let start = Instant::now();
             self.delay();
             log.sync().map_err(Fatal::new)?;
+            self.sync_time = (self.sync_time * 7 + start.elapsed()) / 8;
         }
         Ok(self.done)
     }

@@ -124,6 +124,30 @@ async fn a_snapshot_shortens_the_log_and_a_restart_begins_at_it() {
 }
 
 #[tokio::test]
+async fn a_restored_archive_replaces_the_state_for_good() {
+    let disk = MemDisk::new();
+    let (host, store) = start(&disk).await;
+    put(&host, "kept", b"").await.expect("it leads");
+    let mut archive = Vec::new();
+    crate::state_file::save(&store.snapshot(), &mut archive).expect("memory takes all");
+    put(&host, "newer", b"").await.expect("it leads");
+
+    let broken = host.restore(Index(900), Box::new(&b"\xc1"[..])).await;
+    assert!(matches!(broken, Err(ProposeError::Snapshot(_))));
+    assert_eq!(keys(&store), ["kept", "newer"]);
+
+    let archive = std::io::Cursor::new(archive);
+    let meta = host.restore(Index(900), Box::new(archive)).await.expect("it leads");
+    assert_eq!((meta.last.index, keys(&store)), (Index(901), vec!["kept".to_owned()]));
+    put(&host, "after", b"").await.expect("it leads");
+    assert_eq!(host.applied_index(), Index(902));
+    host.shutdown().await;
+
+    let (_host, store) = start(&disk).await;
+    assert_eq!(keys(&store), ["after", "kept"]);
+}
+
+#[tokio::test]
 async fn what_was_queued_before_a_shutdown_is_done() {
     let disk = MemDisk::new();
     let (host, store) = start(&disk).await;
