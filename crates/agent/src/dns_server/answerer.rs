@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use dns::{
-    Chased, CnameTarget, Exchange, Malformed, MessageBuffer, Outcome, Plan, Report, Request, Rows,
-    TARGETS_MAX, Transport, Via, answer_malformed, plan,
+    Chased, CnameTarget, Exchange, Lookup, Malformed, MessageBuffer, Outcome, Plan, RecordType,
+    Report, Request, Rows, TARGETS_MAX, Transport, Via, answer_malformed, plan,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -37,6 +37,25 @@ pub struct Answerer {
     source: Arc<dyn DnsSource>,
     places: Arc<Semaphore>,
     upstream: Arc<Semaphore>,
+    timings: Option<Arc<dyn DnsTimings>>,
+}
+
+/// Who is told how long answers took, for the metrics `dns.domain_query`,
+/// `dns.ptr_query` and `dns.query` (`reference/telemetry.md` section 2).
+pub trait DnsTimings: Send + Sync + 'static {
+    /// An answer was made. Called for every question: it must be quick.
+    fn observe(&self, kind: QuestionKind, record_type: RecordType, elapsed: Duration);
+}
+
+/// What a question was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QuestionKind {
+    /// A name in the own domains.
+    Domain,
+    /// An address.
+    Reverse,
+    /// Any other name: relayed or refused.
+    Other,
 }
 
 /// Who asks, and how.
@@ -118,12 +137,17 @@ struct Asked<'a> {
 
 impl Answerer {
     /// An answerer with all its places free.
-    pub fn new(settings: DnsSettings, source: Arc<dyn DnsSource>) -> Self {
+    pub fn new(
+        settings: DnsSettings,
+        source: Arc<dyn DnsSource>,
+        timings: Option<Arc<dyn DnsTimings>>,
+    ) -> Self {
         Self {
             settings: ArcSwap::from_pointee(settings),
             source,
             places: Arc::new(Semaphore::new(WAITING_QUESTIONS_MAX)),
             upstream: Arc::new(Semaphore::new(UPSTREAM_QUESTIONS_MAX)),
+            timings,
         }
     }
 
@@ -145,7 +169,7 @@ impl Answerer {
     /// `recursor_timeout` for each recursor, for each step of following host names.
     /// `None` for what must not be answered (responses, fragments of a header).
     pub async fn answer(&self, message: &[u8], client: Client) -> Option<Vec<u8>> {
-        let arrival = lines::arrival();
+        let arrival = self.arrival();
         let request = match Request::parse(message) {
             Ok(request) => request,
             Err(fault) => {
@@ -153,25 +177,28 @@ impl Answerer {
                 return answer_malformed(message, fault, &mut header).then_some(header);
             }
         };
+        let settings = self.settings.load_full();
+        let targets_left = AtomicUsize::new(TARGETS_MAX);
         let asked = Asked {
-            settings: &self.settings.load_full(),
+            settings: &settings,
             request: &request,
             client,
             transport: client.transport,
-            targets_left: &AtomicUsize::new(TARGETS_MAX),
+            targets_left: &targets_left,
             seed: fastrand::u64(..),
         };
         let reply = match self.make(asked).await {
             Some(reply) => reply,
             None => self.recurse(asked, message).await,
         };
-        lines::served(&request, client, arrival);
+        let plan = plan(&request, &asked.settings.zones);
+        self.served(&request, &plan, client, arrival);
         Some(reply)
     }
 
     /// Answers a message if that needs no waiting.
     pub(super) fn answer_now(&self, message: &[u8], client: Client, scratch: &mut Scratch) -> Step {
-        let arrival = lines::arrival();
+        let arrival = self.arrival();
         let request = match Request::parse(message) {
             Ok(request) => request,
             Err(fault) => return scratch.malformed(message, fault),
@@ -203,7 +230,7 @@ impl Answerer {
         match exchange.answer(rows(found.as_ref()), nothing_chased, &mut scratch.message) {
             Outcome::Complete(report) => {
                 note(&exchange, found.as_ref(), &report);
-                lines::served(&request, client, arrival);
+                self.served(&request, &plan, client, arrival);
                 Step::Reply
             }
             Outcome::NeedsCname(_) | Outcome::Recurse => Step::Later,
@@ -250,6 +277,25 @@ impl Answerer {
     /// never closed.
     pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
+    /// When a question came, if anybody wants to know how long it took.
+    fn arrival(&self) -> Option<Instant> {
+        (self.timings.is_some() || lines::wants_served()).then(Instant::now)
+    }
+
+    fn served(&self, request: &Request, plan: &Plan<'_>, client: Client, arrival: Option<Instant>) {
+        let (Some(arrival), Some(question)) = (arrival, &request.question) else { return };
+        let elapsed = arrival.elapsed();
+        if let Some(timings) = &self.timings {
+            let kind = match plan {
+                Plan::Lookup(_, Lookup::Reverse(_)) => QuestionKind::Reverse,
+                Plan::Refused | Plan::Recurse => QuestionKind::Other,
+                _ => QuestionKind::Domain,
+            };
+            timings.observe(kind, question.record_type, elapsed);
+        }
+        lines::served(question, client, elapsed);
     }
 
     /// Makes an answer from the catalog; `None` when recursors have to be asked.

@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::Duration;
 
-use dns::{Question, Report, Request};
+use dns::{Question, Report};
 use types::GoDuration;
 
 use super::answerer::Client;
@@ -26,20 +26,18 @@ pub(super) fn recursors_switched(enabled: bool) {
     }
 }
 
-/// When a question came, if anybody is going to see how long it took.
-pub(super) fn arrival() -> Option<Instant> {
-    tracing::enabled!(target: "agent.dns", tracing::Level::DEBUG).then(Instant::now)
+/// Whether anybody is going to see [`served`].
+pub(super) fn wants_served() -> bool {
+    tracing::enabled!(target: "agent.dns", tracing::Level::DEBUG)
 }
 
-pub(super) fn served(request: &Request, client: Client, arrival: Option<Instant>) {
-    let (Some(arrival), Some(question)) = (arrival, &request.question) else { return };
-    let latency = GoDuration::from(arrival.elapsed());
+pub(super) fn served(question: &Question, client: Client, elapsed: Duration) {
     tracing::debug!(
         target: "agent.dns",
         name = %question.name,
         "type" = %question.record_type,
         class = %Class(question.class),
-        %latency,
+        latency = %GoDuration::from(elapsed),
         client = %client.address,
         client_network = %client.network(),
         "request served from client"

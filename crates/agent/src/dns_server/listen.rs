@@ -63,52 +63,50 @@ fn go_text(error: &io::Error) -> String {
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
-/// A bound socket and its address.
+/// The sockets of one address.
 #[derive(Debug)]
-pub(super) struct Bound<S> {
-    pub(super) socket: S,
+pub(super) struct Bound {
     pub(super) address: SocketAddr,
+    pub(super) udp: UdpSocket,
+    pub(super) tcp: TcpListener,
 }
 
 /// Binds UDP and TCP on each address. Needs the reactor of the runtime.
-pub(super) fn bind_all(
-    addresses: &[SocketAddr],
-) -> Result<Vec<(Bound<UdpSocket>, Bound<TcpListener>)>, ListenError> {
-    addresses.iter().map(|address| bind_pair(*address)).collect()
+pub(super) fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<Bound>, ListenError> {
+    addresses.iter().map(|address| bind(*address)).collect()
 }
 
-fn bind_pair(asked: SocketAddr) -> Result<(Bound<UdpSocket>, Bound<TcpListener>), ListenError> {
+fn bind(asked: SocketAddr) -> Result<Bound, ListenError> {
     let fault = |network| move |error| ListenError { network, address: asked, error };
     let mut tries = if asked.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
         let udp = bind_udp(asked).map_err(fault(Network::Udp))?;
+        let address = udp.local_addr().map_err(fault(Network::Udp))?;
         // With port 0 somebody may have the same port for TCP: take another pair.
-        match bind_tcp(udp.address) {
-            Ok(tcp) => return Ok((udp, tcp)),
+        match bind_tcp(address) {
+            Ok(tcp) => return Ok(Bound { address, udp, tcp }),
             Err(error) if tries == 0 => return Err(fault(Network::Tcp)(error)),
             Err(_) => {}
         }
     }
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<Bound<UdpSocket>> {
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     // Without SO_REUSEPORT: a second agent on the same port must be told.
     let socket = socket(address, Type::DGRAM)?;
     // More room is a help, not a need.
     let _ = socket.set_recv_buffer_size(UDP_RECEIVE_OCTETS);
     socket.bind(&address.into())?;
-    let socket = UdpSocket::from_std(socket.into())?;
-    Ok(Bound { address: socket.local_addr()?, socket })
+    UdpSocket::from_std(socket.into())
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Bound<TcpListener>> {
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(address, Type::STREAM)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(TCP_BACKLOG)?;
-    let socket = TcpListener::from_std(socket.into())?;
-    Ok(Bound { address: socket.local_addr()?, socket })
+    TcpListener::from_std(socket.into())
 }
 
 fn socket(address: SocketAddr, kind: Type) -> io::Result<Socket> {

@@ -32,7 +32,9 @@ mod udp;
 #[cfg(test)]
 mod tests;
 
-pub use answerer::{Answerer, Client, LOOKUP_TIMEOUT, WAITING_QUESTIONS_MAX};
+pub use answerer::{
+    Answerer, Client, DnsTimings, LOOKUP_TIMEOUT, QuestionKind, WAITING_QUESTIONS_MAX,
+};
 pub use listen::{ListenError, Network};
 pub use settings::{DnsSettings, Freshness, SettingsError};
 pub use source::{
@@ -50,12 +52,13 @@ use tokio::task::JoinSet;
 const UDP_WORKERS_MAX: usize = 8;
 
 /// What a server is started with.
-#[derive(Debug)]
 pub struct DnsServerOptions {
     /// Each is bound for UDP and TCP. Port 0 takes a free one, the same for both.
     pub listen: Vec<SocketAddr>,
     /// How to answer at first; [`DnsServer::reload`] replaces it.
     pub settings: DnsSettings,
+    /// Who is told how long answers took.
+    pub timings: Option<Arc<dyn DnsTimings>>,
 }
 
 /// A running DNS server. Dropping it stops it at once; [`Self::shutdown`] does it
@@ -76,19 +79,18 @@ impl DnsServer {
         source: Arc<dyn DnsSource>,
     ) -> Result<Self, ListenError> {
         let sockets = listen::bind_all(&options.listen)?;
-        let answerer = Arc::new(Answerer::new(options.settings, source));
+        let answerer = Arc::new(Answerer::new(options.settings, source, options.timings));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         let mut addresses = Vec::new();
         let workers = std::thread::available_parallelism().map_or(1, usize::from);
-        for (udp, tcp) in sockets {
-            let address = udp.address;
-            let socket = Arc::new(udp.socket);
+        for listen::Bound { address, udp, tcp } in sockets {
+            let socket = Arc::new(udp);
             for _ in 0..workers.min(UDP_WORKERS_MAX) {
                 let (socket, answerer) = (Arc::clone(&socket), Arc::clone(&answerer));
                 tasks.spawn(udp::serve(socket, answerer, stopped.clone()));
             }
-            tasks.spawn(tcp::serve(tcp.socket, Arc::clone(&answerer), stopped.clone()));
+            tasks.spawn(tcp::serve(tcp, Arc::clone(&answerer), stopped.clone()));
             lines::started(address, Network::Udp);
             lines::started(address, Network::Tcp);
             addresses.push(address);

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -201,7 +200,8 @@ pub(super) async fn serve_shared(
     settings: DnsSettings,
 ) -> (DnsServer, SocketAddr) {
     let listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
-    let server = DnsServer::start(DnsServerOptions { listen, settings }, source).await;
+    let options = DnsServerOptions { listen, settings, timings: None };
+    let server = DnsServer::start(options, source).await;
     let server = server.expect("free ports");
     let address = server.addresses()[0];
     (server, address)

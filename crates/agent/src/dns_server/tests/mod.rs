@@ -315,7 +315,11 @@ async fn shutdown_ends_waiting_questions_and_connections_and_frees_the_ports() {
     assert!(read_message(&mut stream).await.is_none());
     // Every task is gone, and with them what they shared.
     assert_eq!(Arc::strong_count(&source), 1);
-    let options = DnsServerOptions { listen: vec![address], settings: settings(&[], PATIENCE) };
+    let options = DnsServerOptions {
+        listen: vec![address],
+        settings: settings(&[], PATIENCE),
+        timings: None,
+    };
     let server = DnsServer::start(options, source).await.expect("the same ports");
     assert_eq!(server.addresses(), [address]);
     in_time(server.shutdown()).await;
@@ -325,7 +329,7 @@ async fn shutdown_ends_waiting_questions_and_connections_and_frees_the_ports() {
 async fn a_taken_port_is_reported_in_gos_words() {
     let (server, address) = serve(catalog(true), settings(&[], PATIENCE)).await;
     let start = |listen| {
-        let options = DnsServerOptions { listen, settings: settings(&[], PATIENCE) };
+        let options = DnsServerOptions { listen, settings: settings(&[], PATIENCE), timings: None };
         DnsServer::start(options, Arc::new(catalog(true)))
     };
     let error = start(vec![address]).await.expect_err("a taken port");
@@ -340,7 +344,7 @@ async fn a_taken_port_is_reported_in_gos_words() {
 #[tokio::test]
 async fn ipv6_is_served_where_there_is_any() {
     let listen: Vec<SocketAddr> = vec!["[::1]:0".parse().expect("an address")];
-    let options = DnsServerOptions { listen, settings: settings(&[], PATIENCE) };
+    let options = DnsServerOptions { listen, settings: settings(&[], PATIENCE), timings: None };
     // A machine without IPv6 has nothing to show here.
     let Ok(server) = DnsServer::start(options, Arc::new(catalog(true))).await else { return };
     assert_eq!(ask_tcp(server.addresses()[0], "web.service.consul", A).await.rcode, NOERROR);
@@ -397,6 +401,41 @@ async fn the_log_tells_of_sockets_questions_and_failures() {
         format!("INFO agent.dns Stopping server protocol=DNS address={address} network=udp"),
     ];
     assert_eq!(lines, expected);
+}
+
+/// Remembers what was observed.
+#[derive(Default)]
+struct Observed(Mutex<Vec<(QuestionKind, u16)>>);
+
+impl DnsTimings for Observed {
+    fn observe(&self, kind: QuestionKind, record_type: dns::RecordType, _: Duration) {
+        self.0.lock().expect("no panic").push((kind, record_type.0));
+    }
+}
+
+#[tokio::test]
+async fn every_answer_is_timed_by_what_it_was_about() {
+    let observed = Arc::new(Observed::default());
+    let timings: Option<Arc<dyn DnsTimings>> = Some(observed.clone());
+    let listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+    let options = DnsServerOptions { listen, settings: settings(&[], PATIENCE), timings };
+    for ready in [true, false] {
+        let answerer = Answerer::new(options.settings.clone(), Arc::new(catalog(ready)), None);
+        let client = Client { address: options.listen[0], transport: dns::Transport::Tcp };
+        let reply = answerer.answer(&question(1, "web.service.consul", A), client).await;
+        assert_eq!(Reply::read(&reply.expect("a reply")).answers.len(), 1);
+    }
+    let server = DnsServer::start(options, Arc::new(catalog(true))).await.expect("free ports");
+    let address = server.addresses()[0];
+    for (name, record_type) in [("web.service.consul", A), ("1.0.0.10.in-addr.arpa", PTR)] {
+        ask(address, name, record_type).await;
+    }
+    ask(address, "slow.consul", A).await;
+    ask_tcp(address, "www.example.org", A).await;
+    let (domain, reverse) = ((QuestionKind::Domain, A), (QuestionKind::Reverse, PTR));
+    let expected = [domain, reverse, domain, (QuestionKind::Other, A)];
+    assert_eq!(*observed.0.lock().expect("no panic"), expected);
+    in_time(server.shutdown()).await;
 }
 
 #[tokio::test]
