@@ -35,7 +35,8 @@ fn run(call: &mut Call) -> Outcome {
         return Err(Failure::new("-config-format must be either 'hcl' or 'json"));
     }
     let sources = Sources { config_files: files, config_format: format, ..Sources::default() };
-    let loaded = config::load(&sources, &Disk, &agent::read_environment()).tried("Config validation failed")?;
+    let loaded = config::load(&sources, &Disk, &agent::read_environment())
+        .tried("Config validation failed")?;
     if !call.arguments.bool("quiet") {
         for warning in loaded.warnings.iter().chain(&loaded.without_effect) {
             call.ui.error(warning);
