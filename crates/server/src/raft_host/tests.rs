@@ -44,7 +44,7 @@ async fn put(host: &RaftHost, key: &str, value: &[u8]) -> Result<(), ProposeErro
 
 fn keys(store: &Store) -> Vec<String> {
     let state = store.snapshot();
-    state.peek_prefix(&KVS, b"").into_iter().map(|row| row.key.to_string()).collect()
+    state.peek_prefix(&KVS, b"").map(|row| row.key.to_string()).collect()
 }
 
 #[tokio::test]
