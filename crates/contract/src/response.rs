@@ -113,8 +113,22 @@ pub struct ReadCall {
     pub options: ReadOptions,
     /// How the reply is shown.
     pub show: Show,
-    /// Whether `X-Consul-Effective-Consistency` is sent.
+    /// Whether `X-Consul-Effective-Consistency` is sent, and facts even with an error.
     pub tells_consistency: bool,
+    /// Whether and how the agent's cache can answer.
+    pub cache: CacheKind,
+}
+
+/// How the agent's cache serves a read (`reference/http-api.md` 1.8 and 1.9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheKind {
+    /// Not at all; `cached` is ignored.
+    #[default]
+    None,
+    /// Kept and refreshed in the background.
+    Refreshed,
+    /// Fed by a stream of events, which also serves blocking reads.
+    Streamed,
 }
 
 /// How the reply of a query is shown.
@@ -142,7 +156,7 @@ impl Call {
         Q::Reply: Serialize,
     {
         let show = Show::Json(|reply, encoding| encoding.encode(reply_of::<Q>(reply)));
-        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false })
+        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false, cache: CacheKind::None })
     }
 
     /// A query whose reply is shown in a way of its own.
@@ -154,7 +168,7 @@ impl Call {
         let show = Show::Custom(Box::new(move |reply, encoding| {
             show(reply_of::<Q>(reply), encoding)
         }));
-        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false })
+        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false, cache: CacheKind::None })
     }
 
     /// The same, sending `X-Consul-Effective-Consistency`.
@@ -162,6 +176,15 @@ impl Call {
     pub fn telling_consistency(mut self) -> Self {
         if let Call::Read(read) = &mut self {
             read.tells_consistency = true;
+        }
+        self
+    }
+
+    /// The same, with the agent's cache.
+    #[must_use]
+    pub fn cached_as(mut self, cache: CacheKind) -> Self {
+        if let Call::Read(read) = &mut self {
+            read.cache = cache;
         }
         self
     }

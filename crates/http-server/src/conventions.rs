@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use contract::{Call, CallError, Encoding, Request, Response};
+use contract::{CacheKind, Call, CallError, Encoding, Request, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -266,7 +266,9 @@ async fn run(handler: &Handler, backend: &dyn Backend, request: Request, encodin
         },
     };
     let told = match &call {
-        Call::Read(read) if read.tells_consistency => Some(ReadMeta::unknown()),
+        Call::Read(read) if read.tells_consistency && read.cache != CacheKind::Streamed => {
+            Some(ReadMeta::unknown())
+        }
         _ => None,
     };
     match backend.run(call, encoding).await {

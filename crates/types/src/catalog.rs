@@ -207,7 +207,8 @@ impl ServiceNode {
             service_address: service.address.clone(),
             service_tagged_addresses: service.tagged_addresses.clone(),
             service_weights: service.weights.clone().unwrap_or_default(),
-            service_meta: service.meta.clone(),
+            // This view shows `{}` where the instance itself shows `null`.
+            service_meta: Some(service.meta.clone().unwrap_or_default()),
             service_port: service.port,
             service_socket_path: service.socket_path.clone(),
             service_enable_tag_override: service.enable_tag_override,

@@ -8,14 +8,13 @@ use types::catalog::{Node, NodeService, Weights};
 use types::check::{HealthCheck, Status};
 use types::{Index, NodeName};
 
-use super::index;
+use super::{index, virtual_ip};
 use super::table::{
     CHECKS, CHECKS_BY_INSTANCE, NODES, NODES_BY_ID, SERVICES, ServiceRow, check_key, instance_key,
     node_key,
 };
 
-/// Stores a node. An existing one keeps its id when the registration has none; one
-/// with the same id under another name is renamed.
+/// Stores a node; one with the same id under another name is renamed.
 pub(super) fn put_node(tx: &mut Tx<'_>, mut node: Node) -> Applied<()> {
     let key = node_key(node.node.as_str());
     let mut present = tx.get(&NODES, key.as_bytes());
@@ -31,9 +30,6 @@ pub(super) fn put_node(tx: &mut Tx<'_>, mut node: Node) -> Applied<()> {
         }
     }
     if let Some(known) = present.take() {
-        if node.id.is_empty() {
-            node.id = known.id.clone();
-        }
         node.create_index = known.create_index;
         node.modify_index = known.modify_index;
         if node == *known {
@@ -79,6 +75,7 @@ pub(super) fn node_by_id(state: &State, id: &str) -> Option<Arc<Node>> {
 /// Stores an instance on a node that exists.
 pub(super) fn put_service(tx: &mut Tx<'_>, node: &NodeName, mut service: NodeService) {
     service.weights.get_or_insert_with(Weights::default);
+    virtual_ip::assign(tx, &mut service);
     let key = instance_key(node.as_str(), service.id.as_str());
     match tx.get(&SERVICES, key.as_bytes()) {
         Some(present) => {
@@ -91,6 +88,7 @@ pub(super) fn put_service(tx: &mut Tx<'_>, node: &NodeName, mut service: NodeSer
                 // The old name loses an instance; its watchers must learn of it.
                 tx.delete(&SERVICES, key.as_bytes());
                 index::service_removed(tx, node.as_str(), &present.service);
+                virtual_ip::release(tx, &present.service);
             }
         }
         None => service.create_index = tx.index(),
@@ -175,6 +173,7 @@ pub(super) fn remove_service(tx: &mut Tx<'_>, node: &str, service_id: &str) {
     }
     if let Some(row) = tx.delete(&SERVICES, key.as_bytes()) {
         index::service_removed(tx, node, &row.service);
+        virtual_ip::release(tx, &row.service);
     }
 }
 

@@ -1,6 +1,6 @@
 //! `/v1/catalog/`.
 
-use contract::{Call, CallError, Encoding, Request, Response, Route, Verb};
+use contract::{CacheKind, Call, CallError, Encoding, Request, Response, Route, Verb};
 use types::catalog::{DeregisterRequest, RegisterRequest};
 
 use super::command::{Deregister, Register};
@@ -63,7 +63,7 @@ fn services(request: &Request) -> Result<Call, CallError> {
     let options = request.read_options()?;
     let query =
         CatalogServices { node_meta: parse_node_meta(request), filter: RowFilter::parse(request) };
-    Ok(Call::read(query, options).telling_consistency())
+    Ok(Call::read(query, options).telling_consistency().cached_as(CacheKind::Refreshed))
 }
 
 fn service(request: &Request) -> Result<Call, CallError> {
@@ -81,7 +81,7 @@ fn instances(request: &Request, connect: bool) -> Result<Call, CallError> {
         selection: InstanceSelection::parse(request, service, connect),
         filter: RowFilter::parse(request),
     };
-    Ok(Call::read(query, options).telling_consistency())
+    Ok(Call::read(query, options).telling_consistency().cached_as(CacheKind::Refreshed))
 }
 
 fn node(request: &Request) -> Result<Call, CallError> {

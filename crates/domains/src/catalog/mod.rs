@@ -20,6 +20,7 @@ mod query;
 mod selection;
 mod table;
 mod validate;
+mod virtual_ip;
 
 pub use access::{can_see_check, can_see_instance};
 pub use command::{Deregister, Register};
@@ -35,14 +36,21 @@ pub use table::{
     SERVICES_BY_TARGET, ServiceRow, check_key, instance_key, node_key, service_key,
 };
 pub use validate::validate_service;
+pub use virtual_ip::{FREE_VIRTUAL_IPS, SERVICE_VIRTUAL_IPS, virtual_ip};
 
 use contract::{CommandDef, Domain};
 
 /// Nodes, instances and checks.
 pub const DOMAIN: Domain = Domain {
     name: "catalog",
-    tables: &[&NODES, &SERVICES, &CHECKS],
+    tables: &[&NODES, &SERVICES, &CHECKS, &SERVICE_VIRTUAL_IPS, &FREE_VIRTUAL_IPS],
     commands: &[CommandDef::of::<Register>(), CommandDef::of::<Deregister>()],
-    records: table::RECORDS,
+    records: RECORDS,
     routes: endpoint::ROUTES,
+};
+
+/// In the order in which Consul writes them.
+const RECORDS: &[contract::RecordDef] = {
+    let [assigned, free] = virtual_ip::RECORDS;
+    &[assigned, free, table::REGISTRATIONS]
 };

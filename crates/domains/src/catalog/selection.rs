@@ -22,6 +22,9 @@ pub struct InstanceSelection {
     pub service: String,
     /// Whether it is asked for what is reached as this service through the mesh.
     pub connect: bool,
+    /// The cluster peer whose instances are asked for. There are no peers yet, and so
+    /// nothing that was imported from one.
+    pub peer: String,
     /// Tags that an instance must all have, compared without regard to case.
     pub tags: Vec<String>,
     /// Metadata that the node must have.
@@ -39,7 +42,8 @@ impl InstanceSelection {
         Self {
             service: service.to_owned(),
             connect,
-            tags: request.params.all("tag").filter(|t| !t.is_empty()).map(str::to_owned).collect(),
+            peer: request.params.text("peer").to_owned(),
+            tags: request.params.all("tag").map(str::to_owned).collect(),
             node_meta: parse_node_meta(request),
         }
     }
@@ -52,6 +56,9 @@ impl InstanceSelection {
         } else {
             (index::service_index(reader, &self.service), SERVICES_BY_NAME)
         };
+        if !self.peer.is_empty() {
+            return (index, Vec::new());
+        }
         let state = reader.unwatched();
         let key = service_key(&self.service);
         let found = state

@@ -120,8 +120,8 @@ pub fn service_key(service: &str) -> KeyBuilder {
 
 /// How nodes, instances and checks stand in snapshots: as registrations, a node
 /// first, then one for each instance and each check on it.
-pub(super) const RECORDS: &[RecordDef] =
-    &[RecordDef { tag: 0, save: save_registrations, restore: restore_registration }];
+pub(super) const REGISTRATIONS: RecordDef =
+    RecordDef { tag: 0, save: save_registrations, restore: restore_registration };
 
 fn save_registrations(state: &State, write: &mut dyn FnMut(&[u8])) {
     for node in state.peek_prefix(&NODES, &[]) {

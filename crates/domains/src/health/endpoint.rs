@@ -1,6 +1,6 @@
 //! `/v1/health/`.
 
-use contract::{Call, CallError, Request, Route, Verb};
+use contract::{CacheKind, Call, CallError, Request, Route, Verb};
 
 use super::query::{HealthChecksOfService, HealthNode, HealthService, HealthState};
 use crate::catalog::{InstanceSelection, RowFilter, parse_node_meta};
@@ -61,7 +61,17 @@ fn instances(request: &Request, connect: bool) -> Result<Call, CallError> {
         passing_only: parse_passing(request)?,
         filter: RowFilter::parse(request),
     };
-    Ok(Call::read(query, options).telling_consistency())
+    Ok(Call::read(query, options).telling_consistency().cached_as(cache_kind(request)))
+}
+
+/// What needs the whole catalog is not served from a stream of one service's events.
+fn cache_kind(request: &Request) -> CacheKind {
+    let unstreamed = ["near", "sg", "sameness-group", "merge-central-config"];
+    if unstreamed.iter().any(|param| request.params.has(param)) {
+        CacheKind::Refreshed
+    } else {
+        CacheKind::Streamed
+    }
 }
 
 /// The ingress gateways of a service. They are linked by config entries, of which
