@@ -95,7 +95,6 @@ pub struct Upstream {
     #[serde(alias = "destination_name")]
     pub destination_name: String,
     /// The datacenter, empty for the local one.
-    #[serde(skip_serializing_if = "String::is_empty")]
     pub datacenter: String,
     /// The address the proxy listens on for this upstream; default 127.0.0.1.
     #[serde(alias = "local_bind_address", skip_serializing_if = "String::is_empty")]
