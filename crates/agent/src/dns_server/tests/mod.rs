@@ -104,6 +104,30 @@ async fn what_is_no_question_is_refused_or_ignored_and_harms_nobody() {
 }
 
 #[tokio::test]
+async fn damaged_messages_get_a_reply_with_their_id_or_none() {
+    let answerer = Answerer::new(settings(&[], PATIENCE), Arc::new(catalog(true)), None);
+    let client =
+        Client { address: (Ipv4Addr::LOCALHOST, 9).into(), transport: dns::Transport::Udp };
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut with_opt = question(1, "web.service.consul", A);
+    with_opt[11] = 1;
+    with_opt.extend_from_slice(&[0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 11]);
+    with_opt.extend_from_slice(&[0, 8, 0, 7, 0, 1, 24, 0, 10, 0, 0]);
+    for _ in 0..5_000 {
+        let mut message = with_opt.clone();
+        for _ in 0..random.usize(0..4) {
+            let at = random.usize(..message.len());
+            message[at] = random.u8(..);
+        }
+        message.truncate(random.usize(..message.len() * 2));
+        if let Some(reply) = answerer.answer(&message, client).await {
+            assert_eq!(reply[..2], message[..2]);
+            assert!(reply[2] & 0x80 != 0);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_recursors_answer_is_relayed_with_the_clients_id_over_the_clients_protocol() {
     let upstream = FakeRecursor::start(Does::Answers(UPSTREAM_IP)).await;
     let (server, address) = serve(catalog(true), settings(&[&upstream], PATIENCE)).await;
