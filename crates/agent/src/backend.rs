@@ -1,24 +1,33 @@
 //! Runs the calls of the domains on the server in this process.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use contract::{Call, CallError, Consistency, Encoding, Response, Show};
 use http_server::{Backend, BoxFuture, Outcome, ReadMeta};
 use server::{ReadFacts, Server};
 
+use crate::cache::AgentCache;
+
 /// The server in this process as the HTTP server sees it.
 pub struct ServerBackend {
     server: Server,
+    cache: Arc<AgentCache>,
+    /// `http_config.use_cache`.
+    uses_cache: bool,
 }
 
 impl ServerBackend {
     /// Runs calls on this server.
-    pub fn new(server: Server) -> Self {
-        Self { server }
+    pub fn new(server: Server, uses_cache: bool) -> Self {
+        Self { server, cache: Arc::default(), uses_cache }
     }
 }
 
 impl Backend for ServerBackend {
     fn run(&self, call: Call, encoding: Encoding) -> BoxFuture<Result<Outcome, CallError>> {
         let server = self.server.clone();
+        let cache = self.uses_cache.then(|| Arc::clone(&self.cache));
         Box::pin(async move {
             match call {
                 Call::Answer(response) => Ok(Outcome { response, meta: None }),
@@ -27,15 +36,19 @@ impl Backend for ServerBackend {
                     Ok(Outcome { response: (write.show)(&*reply, encoding), meta: None })
                 }
                 Call::Read(read) => {
+                    let cached = cache.map(|cache| cache.describe(&read, Instant::now()));
                     let answer = server.read(read.query, &read.options).await?;
                     let consistency =
                         read.tells_consistency.then(|| effective(read.options.consistency));
-                    let meta = Some(read_meta(&answer.facts, consistency));
+                    let mut meta = read_meta(&answer.facts, consistency);
+                    if let Some(cached) = cached {
+                        cached.apply(&mut meta);
+                    }
                     let response = match read.show {
                         Show::Json(encode) => Response::encoded(answer.body(encoding, encode)),
                         Show::Custom(show) => show(answer.reply(), encoding),
                     };
-                    Ok(Outcome { response, meta })
+                    Ok(Outcome { response, meta: Some(meta) })
                 }
             }
         })

@@ -12,8 +12,10 @@
 
 pub mod backend;
 mod banner;
+mod cache;
 mod data_dir;
 pub mod dns_server;
+mod dns_source;
 mod endpoint;
 mod environment;
 mod listeners;

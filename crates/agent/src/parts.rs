@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::RuntimeConfig;
+use config::runtime::ListenAddr;
 use http_server::{HttpService, HttpSettings, Router, ServeOptions};
 use raft::ServerId;
 use server::Server;
@@ -17,6 +18,8 @@ use types::NodeId;
 use wal::{Disk, FileDisk, MemDisk};
 
 use crate::backend::ServerBackend;
+use crate::dns_server::{DnsServer, DnsServerOptions, DnsSettings};
+use crate::dns_source::CatalogSource;
 use crate::endpoint;
 use crate::listeners::{self, SharedTls};
 use crate::process::AgentHandle;
@@ -36,6 +39,7 @@ pub(crate) struct Parts {
     stop_leader: watch::Sender<bool>,
     listeners: JoinSet<()>,
     bound: Vec<(String, &'static str, &'static str)>,
+    dns: Option<DnsServer>,
     leader: JoinSet<()>,
 }
 
@@ -49,10 +53,11 @@ impl Parts {
         let mut leader = JoinSet::new();
         leader.spawn(server::leader::run(server.clone(), members, leader_stops));
 
+        let dns = start_dns(&running, &server).await?;
         let (bound, tls) = listeners::bind(&running).map_err(|error| error.to_string())?;
         let http_settings = Arc::new(ArcSwap::from_pointee(settings::http(&running)));
         let router = routes(handle);
-        let backend = Arc::new(ServerBackend::new(server.clone()));
+        let backend = Arc::new(ServerBackend::new(server.clone(), running.http.use_cache));
         let service = Arc::new(HttpService::new(Arc::clone(&http_settings), router, backend));
         let limit = running.limits.http_max_conns_per_client;
         let connections = Arc::new(http_server::listener::ConnectionLimit::new(limit));
@@ -85,6 +90,7 @@ impl Parts {
             stop_leader,
             listeners,
             bound: addresses,
+            dns: Some(dns),
             leader,
         })
     }
@@ -102,6 +108,9 @@ impl Parts {
         if let Some(tls) = &self.tls {
             let new = listeners::server_tls(&config.tls.https).map_err(|error| error.to_string())?;
             tls.store(new);
+        }
+        if let Some(dns) = &self.dns {
+            dns.reload(dns_settings(config).await?);
         }
         self.http_settings.store(Arc::new(settings::http(config)));
         self.connections.set(config.limits.http_max_conns_per_client);
@@ -121,6 +130,9 @@ impl Parts {
         while self.leader.join_next().await.is_some() {}
         tracing::info!(target: "agent", "consul server down");
         tracing::info!(target: "agent", "shutdown complete");
+        if let Some(dns) = self.dns.take() {
+            dns.shutdown().await;
+        }
         for (address, network, protocol) in &self.bound {
             tracing::info!(target: "agent", address, network, protocol, "Stopping server");
         }
@@ -163,6 +175,31 @@ pub(crate) fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<S
     let raft = RaftHost::start(options, disk, applier, |_| Box::new(NoPeers))
         .map_err(|error| error.to_string())?;
     Ok(Server::new(settings::server(config), store, raft))
+}
+
+async fn start_dns(config: &RuntimeConfig, server: &Server) -> Result<DnsServer, String> {
+    let token = match &config.acl.tokens {
+        tokens if tokens.dns.is_empty() => tokens.default.clone(),
+        tokens => tokens.dns.clone(),
+    };
+    let source = CatalogSource::new(server.clone(), config.identity.datacenter.clone(), token);
+    let listen = config.listeners.dns.iter().filter_map(|address| match address {
+        ListenAddr::Tcp(socket) => Some(*socket),
+        ListenAddr::Unix(_) => None,
+    });
+    let options = DnsServerOptions {
+        listen: listen.collect(),
+        settings: dns_settings(config).await?,
+        timings: None,
+    };
+    DnsServer::start(options, Arc::new(source)).await.map_err(|error| error.to_string())
+}
+
+async fn dns_settings(config: &RuntimeConfig) -> Result<DnsSettings, String> {
+    let datacenter = config.identity.datacenter.as_str();
+    DnsSettings::new(&config.dns, datacenter, config.network.translate_wan_addrs)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 fn routes(handle: &AgentHandle) -> Router {

@@ -27,7 +27,7 @@ pub use command::{Deregister, Register};
 pub use index::{node_index, service_index};
 pub use query::{
     CatalogNode, CatalogNodeServices, CatalogNodes, CatalogService, CatalogServices, NodeServiceList,
-    NodeServices, PtrLookup, PtrTarget,
+    NodeServices, PtrLookup, PtrTarget, VirtualIp,
 };
 pub(crate) use selection::has_meta;
 pub use selection::{InstanceSelection, RowFilter, parse_node_meta};

@@ -1,7 +1,7 @@
 //! Reads of nodes and instances.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use acl::{Authorizer, PermissionDenied};
@@ -16,6 +16,7 @@ use super::index;
 use super::selection::{InstanceSelection, RowFilter, has_meta};
 use super::table::{NODES, NODES_BY_ID, SERVICES, node_key};
 use super::access;
+use super::virtual_ip::{SERVICE_VIRTUAL_IPS, virtual_ip};
 
 /// All nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -370,6 +371,31 @@ impl Query for GatewayServices {
 
     fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
         Found::new(reader.max_index_of(&["gateway-services"]), Vec::new())
+    }
+
+    fn prune(&self, _who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply> {
+        Pruned::nothing(reply)
+    }
+}
+
+/// The virtual address of a service of the mesh.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VirtualIp {
+    /// The service.
+    pub service: String,
+}
+
+impl Query for VirtualIp {
+    const NAME: &'static str = "Catalog.VirtualIPForService";
+    type Reply = Option<Ipv4Addr>;
+
+    fn authorize(&self, who: &Authorizer) -> Result<(), PermissionDenied> {
+        who.require(acl::Permission::read(acl::Resource::Service, &self.service))
+    }
+
+    fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
+        let index = reader.max_index_of(&[SERVICE_VIRTUAL_IPS.name]);
+        Found::new(index, virtual_ip(reader.unwatched(), &self.service))
     }
 
     fn prune(&self, _who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply> {

@@ -1,0 +1,67 @@
+//! The agent's cache, as far as clients can tell.
+//!
+//! Results are kept by the server in this process until what they came from changes,
+//! so an entry of the cache is never behind. What remains is what the cache tells:
+//! whether somebody asked before, and through which backend the answer came
+//! (`reference/http-api.md` 1.8 and 1.9).
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use contract::{CacheKind, QueryKey, ReadCall};
+use http_server::ReadMeta;
+use types::Index;
+
+/// How long an entry stays after its last use.
+const ENTRY_AGE: Duration = Duration::from_secs(72 * 3600);
+const STREAMED_ENTRY_AGE: Duration = Duration::from_secs(20 * 60);
+
+/// Most entries; beyond, the cache is emptied, which costs a few misses.
+const ENTRIES_MAX: usize = 16_384;
+
+/// Which questions were asked through the cache, and when last.
+#[derive(Default)]
+pub(crate) struct AgentCache {
+    asked: Mutex<HashMap<QueryKey, Instant>>,
+}
+
+impl AgentCache {
+    /// What the cache adds to what is told of a read.
+    pub(crate) fn describe(&self, read: &ReadCall, now: Instant) -> Described {
+        let streamed = read.cache == CacheKind::Streamed
+            && (read.options.cached || read.options.min_index > Index::ZERO);
+        let age = if streamed { STREAMED_ENTRY_AGE } else { ENTRY_AGE };
+        let hit = (read.options.cached && read.cache != CacheKind::None)
+            .then(|| self.touch(QueryKey(read.query.clone()), now, age));
+        Described { streamed, hit }
+    }
+
+    /// Notes the use of an entry; whether it was there.
+    fn touch(&self, key: QueryKey, now: Instant, age: Duration) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.len() >= ENTRIES_MAX {
+            asked.clear();
+        }
+        asked.insert(key, now).is_some_and(|last| now.duration_since(last) < age)
+    }
+}
+
+/// See [`AgentCache::describe`].
+pub(crate) struct Described {
+    streamed: bool,
+    hit: Option<bool>,
+}
+
+impl Described {
+    /// Writes it into what is told.
+    pub(crate) fn apply(&self, meta: &mut ReadMeta) {
+        if self.streamed {
+            meta.backend = "streaming";
+            // What the stream brings does not say who leads.
+            meta.known_leader = false;
+            meta.last_contact_ms = 0;
+        }
+        meta.cache = self.hit.map(|hit| (hit, 0));
+    }
+}

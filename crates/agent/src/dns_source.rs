@@ -1,0 +1,146 @@
+//! The catalog as the DNS interface sees it.
+
+use std::sync::Arc;
+
+use contract::{CallError, Consistency, Query, ReadOptions};
+use dns::{Locality, Lookup};
+use domains::catalog::{CatalogNode, InstanceSelection, PtrLookup, PtrTarget, VirtualIp};
+use domains::health::HealthService;
+use server::Server;
+use types::catalog::CheckServiceNode;
+use types::{Datacenter, SecretId};
+
+use crate::dns_server::{
+    AddressOwner, DnsSource, Found, LookupCall, LookupError, LookupFuture, ready_now,
+};
+
+/// Answers look-ups from the server in this process.
+pub(crate) struct CatalogSource {
+    server: Server,
+    datacenter: Datacenter,
+    /// `acl.tokens.dns`, else `acl.tokens.default`.
+    token: SecretId,
+}
+
+impl CatalogSource {
+    /// Look-ups on this server.
+    pub(crate) fn new(server: Server, datacenter: Datacenter, token: SecretId) -> Self {
+        Self { server, datacenter, token }
+    }
+
+    async fn find(&self, call: &LookupCall<'_>) -> Result<Found, LookupError> {
+        match call.lookup {
+            Lookup::Node { node, locality } => {
+                let query = CatalogNode { node: node.to_owned(), ..CatalogNode::default() };
+                let Some(options) = self.options(call, locality) else {
+                    return Ok(Found::Node(None));
+                };
+                let found = self.read(query, &options?).await?;
+                let named = found.as_ref().as_ref().map(|found| Arc::clone(&found.node));
+                // A node is asked for by its name here, never by its id.
+                Ok(Found::Node(named.filter(|n| n.node.as_str().eq_ignore_ascii_case(node))))
+            }
+            Lookup::Service { service, tag, locality } => {
+                let tags = tag.map(str::to_owned).into_iter().collect();
+                let selection = InstanceSelection { tags, ..InstanceSelection::of(service) };
+                self.instances(call, locality, selection).await
+            }
+            Lookup::Connect { service, locality } => {
+                let selection = InstanceSelection { connect: true, ..InstanceSelection::of(service) };
+                self.instances(call, locality, selection).await
+            }
+            // Gateways are linked by config entries, of which there are none yet.
+            Lookup::Ingress { locality, .. } => {
+                if let Some(options) = self.options(call, locality) {
+                    options?;
+                }
+                Ok(instances(Arc::default()))
+            }
+            Lookup::Virtual { service, locality } => match self.options(call, locality) {
+                Some(options) => {
+                    let query = VirtualIp { service: service.to_owned() };
+                    Ok(Found::Virtual(*self.read(query, &options?).await?))
+                }
+                None => Ok(Found::Virtual(None)),
+            },
+            Lookup::Query { .. } => Ok(Found::Query(None)),
+            Lookup::Servers => {
+                self.instances(call, Locality::Local, InstanceSelection::of("consul")).await
+            }
+            Lookup::Reverse(address) => {
+                let options = self.local_options(call);
+                let owner = self.read(PtrLookup { address }, &options).await?;
+                Ok(Found::Reverse(owner.as_ref().as_ref().map(|owner| match owner {
+                    PtrTarget::Node(node) => AddressOwner::Node(node.clone()),
+                    PtrTarget::Service(service) => AddressOwner::Service(service.clone()),
+                })))
+            }
+        }
+    }
+
+    async fn instances(
+        &self,
+        call: &LookupCall<'_>,
+        locality: Locality<'_>,
+        selection: InstanceSelection,
+    ) -> Result<Found, LookupError> {
+        let Some(options) = self.options(call, locality) else {
+            return Ok(instances(Arc::default()));
+        };
+        let query = HealthService { selection, ..HealthService::default() };
+        Ok(instances(self.read(query, &options?).await?))
+    }
+
+    /// How to read; `None` where a cluster peer is asked for, of which there are none.
+    fn options(
+        &self,
+        call: &LookupCall<'_>,
+        locality: Locality<'_>,
+    ) -> Option<Result<ReadOptions, LookupError>> {
+        match locality {
+            Locality::Local => Some(Ok(self.local_options(call))),
+            Locality::Datacenter(name) if name.eq_ignore_ascii_case(self.datacenter.as_str()) => {
+                Some(Ok(self.local_options(call)))
+            }
+            Locality::Datacenter(_) => Some(Err(LookupError::UnknownDatacenter)),
+            Locality::Peer(_) => None,
+        }
+    }
+
+    fn local_options(&self, call: &LookupCall<'_>) -> ReadOptions {
+        let consistency = match call.freshness.allow_stale {
+            true => Consistency::Stale,
+            false => Consistency::Default,
+        };
+        ReadOptions {
+            datacenter: self.datacenter.clone(),
+            token: self.token.clone(),
+            consistency,
+            ..ReadOptions::default()
+        }
+    }
+
+    async fn read<Q: Query>(
+        &self,
+        query: Q,
+        options: &ReadOptions,
+    ) -> Result<Arc<Q::Reply>, LookupError> {
+        let failed = |error: CallError| LookupError::Failed(error.text().to_owned());
+        self.server.read_typed(query, options).await.map(|(rows, _)| rows).map_err(failed)
+    }
+}
+
+fn instances(rows: Arc<Vec<CheckServiceNode>>) -> Found {
+    Found::Instances(rows)
+}
+
+impl DnsSource for CatalogSource {
+    /// Stale reads of a kept result wait for nobody.
+    fn look_up_now(&self, call: &LookupCall<'_>) -> Option<Result<Found, LookupError>> {
+        ready_now(self.find(call))
+    }
+
+    fn look_up<'a>(&'a self, call: LookupCall<'a>) -> LookupFuture<'a> {
+        Box::pin(async move { self.find(&call).await })
+    }
+}
