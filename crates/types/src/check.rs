@@ -213,7 +213,7 @@ fn nanoseconds<S: Serializer>(duration: &GoDuration, serializer: S) -> Result<S:
 /// How an agent checks, from its files or its API. Both CamelCase and
 /// snake_case spellings are read. Defaults and limits: `reference/checks.md`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = ".Alias", rename_all = "PascalCase", default)]
 pub struct CheckDefinition {
     /// The id; inside a service the API calls it `CheckID`, alone `ID`.
     #[serde(rename = "CheckID", alias = "ID", skip_serializing_if = "CheckId::is_empty")]

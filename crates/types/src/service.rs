@@ -17,7 +17,7 @@ use crate::{SecretId, ServiceId, ServiceName};
 /// A service as it is asked for. Nothing is filled in yet: an empty `id` means
 /// the name, no `weights` means 1 and 1.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[serde(rename = ".Alias", rename_all = "PascalCase", default)]
 pub struct ServiceDefinition {
     /// `""`, `connect-proxy`, `mesh-gateway`, ….
     #[serde(
