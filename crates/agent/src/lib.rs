@@ -19,6 +19,7 @@ mod dns_source;
 mod endpoint;
 mod environment;
 mod listeners;
+mod local;
 pub mod logging;
 mod member;
 mod parts;

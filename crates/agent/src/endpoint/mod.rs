@@ -5,8 +5,12 @@
 
 pub(crate) mod acl;
 pub(crate) mod agent;
+pub(crate) mod check;
+pub(crate) mod health;
+pub(crate) mod maintenance;
 pub(crate) mod not_yet;
 pub(crate) mod operator;
+pub(crate) mod service;
 pub(crate) mod status;
 
 use std::future::Future;

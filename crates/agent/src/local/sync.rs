@@ -290,6 +290,13 @@ impl Syncer {
         }
     }
 
+    /// The answers to some actions will never come. A full sync at once finds what
+    /// they left behind.
+    pub(crate) fn handle_lost(&mut self, now: Instant) {
+        self.flights.clear();
+        self.full_at = now + RETRY_INTERVAL;
+    }
+
     fn begin(&mut self, state: &mut State, target: Target) -> (Lane, Action) {
         let lane = target.lane();
         let mut targets = vec![target.clone()];

@@ -1,0 +1,1 @@
+//! Tests of the local part: the state and its rules, syncing, files, endpoints.
