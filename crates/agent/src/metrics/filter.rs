@@ -64,7 +64,12 @@ mod tests {
             (&[], true, "consul.rpc.server.call", false),
             (&["+consul.rpc"], true, "consul.rpc.server.call", false),
             (&["+consul.rpc.server.call"], false, "consul.rpc.server.call", true),
-            (&["+consul.rpc.server.call", "-consul.rpc.server.call"], true, "consul.rpc.server.call", false),
+            (
+                &["+consul.rpc.server.call", "-consul.rpc.server.call"],
+                true,
+                "consul.rpc.server.call",
+                false,
+            ),
         ];
         for (rules, default, name, kept) in cases {
             assert_eq!(filter(rules, default).keeps(name), kept, "{rules:?} {default} {name}");

@@ -8,7 +8,10 @@ use super::series::{Counter, Gauge, MetricName, Sample, Timer};
 
 /// One line for each metric: a handle, and its place in [`METRICS`].
 macro_rules! metrics {
-    ($($(#[doc = $doc:literal])+ $id:ident: $kind:ident = $name:literal [$($label:literal),*];)+) => {
+    ($(
+        $(#[doc = $doc:literal])+
+        $id:ident: $kind:ident = $name:literal [$($label:literal),*];
+    )+) => {
         $(
             $(#[doc = $doc])+
             pub static $id: $kind<{ const LABELS: &[&str] = &[$($label),*]; LABELS.len() }> =
