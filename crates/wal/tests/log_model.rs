@@ -51,8 +51,8 @@ struct Model {
     first: u64,
     /// As many of the entries are synced.
     durable: usize,
-    /// A restart may find the first of these: their append failed.
-    failed: Vec<Entry>,
+    /// A restart may find the first of one of these: their appends failed.
+    failed: Vec<Vec<Entry>>,
     made: u64,
 }
 
@@ -108,9 +108,11 @@ impl Model {
         assert!(first <= self.first && first + found.len() as u64 >= self.first);
         let kept = &found[older..];
         assert!(kept.len() >= self.durable, "lost {} of {}", kept.len(), self.durable);
-        let mut possible = std::mem::take(&mut self.entries);
-        possible.append(&mut self.failed);
-        assert_eq!(kept, &possible[..kept.len()]);
+        let entries = std::mem::take(&mut self.entries);
+        let mut failed = std::mem::take(&mut self.failed);
+        failed.push(Vec::new());
+        let is_prefix = |failed: Vec<Entry>| [&entries[..], &failed].concat().starts_with(kept);
+        assert!(failed.into_iter().any(is_prefix), "never written: {kept:?}");
         self.durable = found.len();
         self.entries = found;
         self.first = first;
@@ -136,7 +138,7 @@ fn run(seed: u64, steps: Vec<Step>) {
                 disk.cut_next_write(at);
                 match log.append(&entries) {
                     Ok(()) => model.appended(entries),
-                    Err(_) => model.failed = entries,
+                    Err(_) => model.failed.push(entries),
                 }
             }
             Step::AppendFull { sizes, room } => {

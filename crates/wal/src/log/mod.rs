@@ -2,7 +2,7 @@
 //!
 //! Segments are zeroed before they are used, so that an append writes into place and
 //! the sync that follows has data to flush but no metadata. Records carry a checksum
-//! ([`crate::record`]); after a crash the log ends before the first record that is not
+//! (the module `record`); after a crash the log ends before the first record that is not
 //! sound, unless a later one proves that it had been synced: then the disk has lost
 //! what was promised and [`Log::open`] refuses.
 //!
@@ -187,7 +187,7 @@ impl Log {
     }
 
     /// Writes entries behind the last, without a sync: all or, after an error, none. A
-    /// restart that comes between an error and the next append may find the first of them
+    /// restart that comes between an error and the next success may find the first of them
     /// all the same.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ impl Preparation {
     /// Does it; takes about as long as writing the bytes to the disk.
     ///
     /// # Errors
-    /// The disk's. Hand them to [`Log::accept`] too.
+    /// The disk's. Hand them to [`crate::Log::accept`] too.
     pub fn run(self) -> Result<Prepared, DiskError> {
         let mut file = self.disk.create(&self.path)?;
         let mut bytes = 0;
