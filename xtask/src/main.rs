@@ -1,5 +1,7 @@
 //! Repository chores: `cargo xtask <chore>`.
 
+mod sim;
+mod bench;
 mod tidy;
 
 use std::process::ExitCode;
@@ -8,8 +10,11 @@ use anyhow::Context as _;
 
 const USAGE: &str = "usage: cargo xtask <chore>
 
+  bench [--row NAME] [--quick] [--ours PATH] [--consul PATH] [--etcd PATH]
+                run side by side with the peers and write bench/RESULTS.md
   tidy          check the rules of the house: sizes, crate edges, purity, docs, words
   tidy --aims   also list what is above an aim but below the hard stop
+  sim           simulate clusters under faults, seed by seed; `sim --help` lists its options
 ";
 
 fn main() -> ExitCode {
@@ -30,6 +35,7 @@ fn run() -> anyhow::Result<ExitCode> {
         .context("xtask does not stand in a workspace")?;
     let mut out = std::io::stdout();
     match arguments.as_slice() {
+        ["bench", options @ ..] => bench::run(root, options),
         ["tidy", options @ ..] => {
             let report = tidy::check(root)?;
             if options.contains(&"--aims") {
@@ -38,6 +44,7 @@ fn run() -> anyhow::Result<ExitCode> {
             say(&mut out, &report.to_string());
             Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        ["sim", options @ ..] => sim::run(root, options),
         _ => {
             say(&mut out, USAGE);
             Ok(ExitCode::from(2))
