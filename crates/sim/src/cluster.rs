@@ -1,0 +1,282 @@
+//! A whole run: servers, network, clients and faults, one event after the other.
+
+use std::time::Instant;
+
+use raft::RoleName;
+
+use crate::client::Clients;
+use crate::clock::{Clock, Tempers, Time};
+use crate::linearizability::{self, Verdict};
+use crate::network::Network;
+use crate::scenario::{CALM, CLIENTS, KEYS, RECOVERY, SETTLING, SPARES, Scenario, Weather};
+use crate::server::Server;
+use crate::world::{Event, World};
+
+/// Most steps of the search for an order of one register's history.
+const STEPS_MAX: usize = 200_000;
+
+/// Most events of a run: more means that something goes round in a circle.
+const EVENTS_MAX: u64 = 3_000_000;
+
+pub(crate) struct Cluster {
+    pub(crate) world: World,
+    pub(crate) weather: Weather,
+    pub(crate) servers: Vec<Server>,
+    pub(crate) network: Network,
+    pub(crate) clients: Clients,
+    pub(crate) faults_end: Time,
+    /// Partitions and storms so far.
+    pub(crate) partitions: u64,
+}
+
+impl Cluster {
+    /// All servers start at once.
+    pub(crate) fn new(seed: u64, scenario: Scenario, base: Instant, keep_text: bool) -> Self {
+        let servers = u64::from(scenario.servers);
+        let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(64).wrapping_add(servers));
+        let weather = Weather::draw(&mut rng);
+        let mut world = World::new(rng, scenario, keep_text);
+        world.default_reads_promised = weather.clocks == Tempers::Steady;
+        world.say(format_args!("seed {seed}, {} servers, {weather:?}", scenario.servers));
+        let nodes = scenario.servers + SPARES;
+        let clients = Clients::new(CLIENTS, nodes, &mut world);
+        let mut servers = Vec::new();
+        for number in 0..nodes {
+            let clock = Clock::new(base, weather.clocks, &mut world.rng);
+            servers.push(Server::new(crate::world::Node(number), clock, &mut world));
+        }
+        let faults_end = Time(0).after(weather.duration);
+        let network = Network::default();
+        Cluster { world, weather, servers, network, clients, faults_end, partitions: 0 }
+    }
+
+    /// Faults, then recovery, then rest; checks along the way and at the end.
+    pub(crate) fn run(&mut self) {
+        for place in 0..self.servers.len() {
+            self.start(place);
+        }
+        self.world.schedule_in(CALM, Event::Fault);
+        self.world.schedule_in(CALM, Event::Admin);
+        if !self.run_until(self.faults_end) {
+            return;
+        }
+        self.calm_down();
+        let recovered = self.faults_end.after(RECOVERY);
+        if !self.run_until(recovered) {
+            return;
+        }
+        if !self.clients.has_written_since(self.faults_end) {
+            self.world.violation(format!("liveness: no write within {RECOVERY:?} of calm"));
+            return;
+        }
+        self.clients.stop();
+        if self.run_until(recovered.after(SETTLING)) {
+            self.check_states();
+            self.check_histories();
+        }
+    }
+
+    /// `false` once something is wrong: what follows would be noise.
+    fn run_until(&mut self, end: Time) -> bool {
+        while let Some(event) = self.world.next_event(end) {
+            self.handle(event);
+            for packet in std::mem::take(&mut self.world.outgoing) {
+                self.network.send(packet, &self.weather, &mut self.world);
+            }
+            for reply in std::mem::take(&mut self.world.replies) {
+                let unlucky = self.world.now < self.faults_end && self.world.chance(5);
+                if !unlucky {
+                    let wait = self.world.micros(50, 2000);
+                    self.world.schedule_in(wait, Event::Reply(reply));
+                }
+            }
+            if self.world.events > EVENTS_MAX {
+                self.world.violation(format!("more than {EVENTS_MAX} events"));
+            }
+            if !self.world.observer.violations.is_empty() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn handle(&mut self, event: Event) {
+        let Some(event) = self.unless_paused(event) else { return };
+        let world = &mut self.world;
+        match event {
+            Event::Deliver(packet) => {
+                let server = &mut self.servers[usize::from(packet.to.0)];
+                if server.process.is_none() {
+                    self.network.lose(&packet, &self.weather, world);
+                } else if self.network.arrives(&packet, &self.weather, world) {
+                    let (from, to, body) = (packet.from, packet.to, &packet.message.body);
+                    world.say(format_args!("{from}->{to} {}", Said(body)));
+                    server.handle(world, |process, world| process.receive(packet, world));
+                }
+            }
+            Event::Failed { at, to, request } => {
+                self.servers[usize::from(at.0)].handle(world, |process, _| {
+                    process.core.handle_failure(&to.id(), request, process.local);
+                    Ok(())
+                });
+            }
+            Event::Inner { node, incarnation, what } => {
+                self.servers[usize::from(node.0)].inner(incarnation, &what, world);
+            }
+            Event::Request { to, request } => {
+                self.servers[usize::from(to.0)].handle(world, |process, world| {
+                    process.request(request, world);
+                    Ok(())
+                });
+            }
+            Event::Reply(reply) => self.clients.answered(reply, world),
+            Event::Client { client, attempt } => self.clients.wake(client, attempt, world),
+            Event::Deadline { client, attempt } => self.clients.gives_up(client, attempt, world),
+            Event::Start(node) => self.start(usize::from(node.0)),
+            Event::Resume(node) => self.servers[usize::from(node.0)].paused = None,
+            Event::Heal(healing) => self.heal(&healing),
+            Event::Fault => self.fault(),
+            Event::Admin => self.administer(),
+        }
+    }
+
+    /// What concerns a frozen server waits until it is frozen no more.
+    fn unless_paused(&mut self, event: Event) -> Option<Event> {
+        let node = match &event {
+            Event::Deliver(packet) => packet.to,
+            Event::Failed { at, .. } => *at,
+            Event::Inner { node, .. } => *node,
+            Event::Request { to, .. } => *to,
+            _ => return Some(event),
+        };
+        match self.servers[usize::from(node.0)].paused {
+            Some(until) if until > self.world.now => {
+                self.world.schedule(until, event);
+                None
+            }
+            _ => Some(event),
+        }
+    }
+
+    fn start(&mut self, place: usize) {
+        let voters = self.world.scenario.servers;
+        self.servers[place].start(voters, &self.weather, &mut self.world);
+    }
+
+    /// From here on there are no faults.
+    fn calm_down(&mut self) {
+        self.world.say(format_args!("CALM"));
+        self.network.calm_down();
+        let now = self.world.now;
+        for server in &mut self.servers {
+            server.slow = 1;
+            server.doom = None;
+            server.disk.set_capacity(None);
+            server.disk.fail_syncs(0);
+            if let Some(until) = server.paused {
+                server.paused = Some(until.min(now));
+            }
+            server.clock.change_rate(now, Tempers::Steady, &mut self.world.rng);
+            server.clock_changed(&mut self.world);
+            self.world.schedule(now, Event::Start(server.node));
+        }
+    }
+
+    /// All members have come to the same state.
+    fn check_states(&mut self) {
+        let leader = self.servers.iter().filter_map(|server| server.process.as_ref());
+        let leader = leader.filter(|p| p.core.role() == RoleName::Leader).max_by_key(|p| {
+            // Of two, the newer.
+            p.core.term()
+        });
+        let Some(leader) = leader else {
+            self.world.violation("liveness: no leader at the end".to_owned());
+            return;
+        };
+        let members = leader.core.configurations().latest.clone();
+        let (end, state) = (leader.core.commit_index(), leader.machine.digest());
+        let mut wrong = Vec::new();
+        if end < self.world.observer.acknowledged || leader.core.last_index() != end {
+            wrong.push(format!("liveness: the leader has committed no more than {end}"));
+        }
+        for server in self.servers.iter().filter(|s| members.server(&s.node.id()).is_some()) {
+            let node = server.node;
+            match &server.process {
+                None => wrong.push(format!("liveness: {node} does not run at the end")),
+                Some(process) if process.applied != end => {
+                    let applied = process.applied;
+                    wrong.push(format!("liveness: {node} has applied {applied} of {end}"));
+                }
+                Some(process) if process.machine.digest() != state => {
+                    wrong.push(format!("equal states: {node} has another state at the end"));
+                }
+                Some(_) => {}
+            }
+        }
+        if self.world.observer.last_applied() > end {
+            let applied = self.world.observer.last_applied();
+            wrong.push(format!("acknowledged writes: {applied} was applied, {end} is the end"));
+        }
+        for what in wrong {
+            self.world.violation(what);
+        }
+    }
+
+    fn check_histories(&mut self) {
+        for key in 0..KEYS {
+            let history = self.clients.history_of(key, &self.world);
+            match linearizability::check(&history, STEPS_MAX) {
+                Verdict::Linearizable => {}
+                Verdict::Undecided => self.world.observer.counts.undecided += 1,
+                Verdict::Impossible => {
+                    let count = history.len();
+                    self.world.violation(format!(
+                        "linearizability: no order explains the {count} operations on \
+                         register {key}"
+                    ));
+                    for operation in history {
+                        self.world.say(format_args!("register {key}: {operation:?}"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A message in few words.
+struct Said<'a>(&'a raft::Body);
+
+impl std::fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use raft::Body;
+        match self.0 {
+            Body::AppendEntries(a) if a.is_heartbeat() => write!(f, "heartbeat t{}", a.term.0),
+            Body::AppendEntries(a) => {
+                let (term, previous, commit) = (a.term.0, a.previous, a.leader_commit);
+                let (index, of) = (previous.index, previous.term.0);
+                write!(f, "append t{term} after {index}/t{of} commit {commit}:")?;
+                a.entries.iter().try_for_each(|entry| write!(f, " t{}", entry.term.0))
+            }
+            Body::AppendEntriesResponse(r) => {
+                write!(f, "appended t{} {} last {}", r.term.0, r.success, r.last_log)
+            }
+            Body::RequestVote(v) => {
+                let (index, of) = (v.last.index, v.last.term.0);
+                let why = if v.leadership_transfer { " transfer" } else { "" };
+                write!(f, "vote? t{} last {index}/t{of}{why}", v.term.0)
+            }
+            Body::RequestPreVote(v) => {
+                write!(f, "pre-vote? t{} last {}/t{}", v.term.0, v.last.index, v.last.term.0)
+            }
+            Body::RequestVoteResponse(r) => write!(f, "vote t{} {}", r.term.0, r.granted),
+            Body::RequestPreVoteResponse(r) => write!(f, "pre-vote t{} {}", r.term.0, r.granted),
+            Body::InstallSnapshot(s) => {
+                let last = s.snapshot.last;
+                write!(f, "snapshot t{} {}/t{}", s.term.0, last.index, last.term.0)
+            }
+            Body::InstallSnapshotResponse(r) => write!(f, "installed t{} {}", r.term.0, r.success),
+            Body::TimeoutNow => f.write_str("timeout-now"),
+            Body::TimeoutNowResponse => f.write_str("timeout-now heard"),
+        }
+    }
+}

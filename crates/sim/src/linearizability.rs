@@ -1,0 +1,320 @@
+//! Whether what clients saw of one register could have come from a register.
+//!
+//! The search of Wing and Gong with the memory of Lowe: operations are put in an order that
+//! respects real time, one after the other; what was tried from a state with the same
+//! operations done is not tried again. Each register is checked by itself, as linearizability
+//! is local (Herlihy and Wing).
+
+use std::collections::BTreeSet;
+
+use crate::machine::Write;
+
+/// What a client did and saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// When it began.
+    pub called: u64,
+    /// When its outcome was known; `None` if it never was. Such an operation may have had its
+    /// effect at any time after `called`, or never.
+    pub returned: Option<u64>,
+    /// What it was.
+    pub act: Act,
+}
+
+/// What was done, with the outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Read this value.
+    Read(String),
+    /// Wrote, and was told whether a comparison held (`true` for other writes).
+    Write(Write, bool),
+}
+
+/// What the checker says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is an order that explains all.
+    Linearizable,
+    /// There is none.
+    Impossible,
+    /// The search was ended before it was over.
+    Undecided,
+}
+
+/// Checks the history of one register that begins empty, in at most `steps_max` steps.
+pub fn check(history: &[Operation], steps_max: usize) -> Verdict {
+    Search::new(history).run(steps_max)
+}
+
+/// Marks the end of the list of events.
+const NONE: usize = usize::MAX;
+
+/// A call or a return, in a list from which those that are done are taken out.
+struct Event {
+    operation: usize,
+    is_call: bool,
+    before: usize,
+    after: usize,
+}
+
+struct Search<'a> {
+    history: &'a [Operation],
+    events: Vec<Event>,
+    /// By operation: its call, and its return if there is one.
+    places: Vec<(usize, usize)>,
+    /// Returns that are still in the list.
+    returns_left: usize,
+    done: Vec<u64>,
+    value: String,
+    /// The calls that are done and the value before each.
+    stack: Vec<(usize, String)>,
+    seen: BTreeSet<(Vec<u64>, String)>,
+}
+
+impl<'a> Search<'a> {
+    fn new(history: &'a [Operation]) -> Self {
+        let mut order: Vec<(u64, bool, usize)> = Vec::new();
+        for (operation, what) in history.iter().enumerate() {
+            order.push((what.called, false, operation));
+            order.extend(what.returned.map(|returned| (returned, true, operation)));
+        }
+        // At one time calls come first: they may overlap what returns then.
+        order.sort_unstable();
+        let mut places = vec![(NONE, NONE); history.len()];
+        // A place before the first event, so that each has one before it.
+        let mut events = vec![Event { operation: NONE, is_call: false, before: NONE, after: NONE }];
+        for (_, is_return, operation) in order {
+            let place = events.len();
+            events[place - 1].after = place;
+            let before = place - 1;
+            events.push(Event { operation, is_call: !is_return, before, after: NONE });
+            match is_return {
+                false => places[operation].0 = place,
+                true => places[operation].1 = place,
+            }
+        }
+        Search {
+            history,
+            events,
+            places,
+            returns_left: history.iter().filter(|what| what.returned.is_some()).count(),
+            done: vec![0; history.len().div_ceil(64)],
+            value: String::new(),
+            stack: Vec::new(),
+            seen: BTreeSet::new(),
+        }
+    }
+
+    fn run(mut self, steps_max: usize) -> Verdict {
+        let mut place = self.events[0].after;
+        for _ in 0..steps_max {
+            if self.returns_left == 0 {
+                return Verdict::Linearizable;
+            }
+            let is_call = place != NONE && self.events[place].is_call;
+            if is_call && self.try_call(place) {
+                place = self.events[0].after;
+            } else if is_call {
+                place = self.events[place].after;
+            } else if let Some(call) = self.undo() {
+                place = self.events[call].after;
+            } else {
+                return Verdict::Impossible;
+            }
+        }
+        Verdict::Undecided
+    }
+
+    /// Does the operation next, if its outcome is right and this was not tried before.
+    fn try_call(&mut self, call: usize) -> bool {
+        let operation = self.events[call].operation;
+        let before = self.value.clone();
+        let is_right = match &self.history[operation] {
+            Operation { act: Act::Read(seen), .. } => *seen == before,
+            Operation { act: Act::Write(write, outcome), returned, .. } => {
+                write.apply_to(&mut self.value) == *outcome || returned.is_none()
+            }
+        };
+        self.done[operation / 64] |= 1 << (operation % 64);
+        if !is_right || !self.seen.insert((self.done.clone(), self.value.clone())) {
+            self.done[operation / 64] &= !(1 << (operation % 64));
+            self.value = before;
+            return false;
+        }
+        let (call, end) = self.places[operation];
+        self.take_out(call);
+        if end != NONE {
+            self.take_out(end);
+            self.returns_left -= 1;
+        }
+        self.stack.push((call, before));
+        true
+    }
+
+    fn undo(&mut self) -> Option<usize> {
+        let (call, before) = self.stack.pop()?;
+        let operation = self.events[call].operation;
+        self.value = before;
+        self.done[operation / 64] &= !(1 << (operation % 64));
+        let end = self.places[operation].1;
+        if end != NONE {
+            self.put_back(end);
+            self.returns_left += 1;
+        }
+        self.put_back(call);
+        Some(call)
+    }
+
+    fn take_out(&mut self, place: usize) {
+        let Event { before, after, .. } = self.events[place];
+        self.events[before].after = after;
+        if after != NONE {
+            self.events[after].before = before;
+        }
+    }
+
+    fn put_back(&mut self, place: usize) {
+        let Event { before, after, .. } = self.events[place];
+        self.events[before].after = place;
+        if after != NONE {
+            self.events[after].before = place;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(text: &str) -> Vec<Operation> {
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let operation = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let value = |at: usize| words[at].trim_matches('"').to_owned();
+            let act = match words[2] {
+                "put" => Act::Write(Write::Put(value(3)), true),
+                "append" => Act::Write(Write::Append(value(3)), true),
+                "cas" => Act::Write(Write::Cas(value(3), value(4)), words[5] == "true"),
+                "get" => Act::Read(value(3)),
+                other => panic!("{other}"),
+            };
+            Operation { called: words[0].parse().unwrap(), returned: words[1].parse().ok(), act }
+        };
+        lines.map(operation).collect()
+    }
+
+    #[track_caller]
+    fn assert_verdict(text: &str, expected: Verdict) {
+        assert_eq!(check(&history(text), 100_000), expected, "{text}");
+    }
+
+    #[test]
+    fn what_a_register_can_do_is_linearizable() {
+        for text in [
+            "",
+            r#"1 2 get """#,
+            "1 2 put a\n 3 4 get a\n 5 6 append b\n 7 8 get ab",
+            // Two at once, in either order.
+            "1 9 put a\n 2 8 put b\n 10 11 get a",
+            "1 9 put a\n 2 8 put b\n 10 11 get b",
+            // A read sees what is under way, and another at the same time does not.
+            "1 9 put a\n 2 8 get a\n 3 7 get \"\"",
+            "1 2 put a\n 3 4 cas a b true\n 5 6 cas a c false\n 7 8 get b",
+            // An unknown outcome: never, late, or at once.
+            "1 ? put a\n 2 3 get \"\"\n 90 91 get \"\"",
+            "1 ? put a\n 2 3 get \"\"\n 90 91 get a",
+            "1 ? put a\n 2 3 get a\n 90 91 get a",
+            "1 ? cas b c true\n 2 3 put b\n 4 5 get c",
+        ] {
+            assert_verdict(text, Verdict::Linearizable);
+        }
+    }
+
+    #[test]
+    fn what_a_register_cannot_do_is_impossible() {
+        for text in [
+            "1 2 get a",
+            // Stale.
+            "1 2 put a\n 3 4 put b\n 5 6 get a",
+            // Lost.
+            "1 2 put a\n 3 4 get \"\"",
+            // Twice.
+            "1 2 append a\n 3 4 get aa",
+            // There and gone again, with one write only.
+            "1 ? put a\n 2 3 get a\n 4 5 get \"\"",
+            // Two readers do not agree on the order.
+            "1 2 put a\n 3 4 put b\n 3 4 put c\n 5 6 get b\n 7 8 get c",
+            // Two comparisons with one value cannot both hold.
+            "1 2 put a\n 3 9 cas a b true\n 3 9 cas a c true",
+            "1 2 put a\n 3 4 cas a b false",
+            // New before old, from the same write under way.
+            "1 20 put a\n 2 3 get a\n 4 5 get \"\"",
+        ] {
+            assert_verdict(text, Verdict::Impossible);
+        }
+    }
+
+    #[test]
+    fn a_search_that_takes_too_long_is_given_up() {
+        let many: String = (0..40).map(|n| format!("1 90 put v{n}\n")).collect();
+        assert_eq!(check(&history(&format!("{many} 91 92 get no")), 1000), Verdict::Undecided);
+        assert_verdict(&format!("{many} 91 92 get v7"), Verdict::Linearizable);
+    }
+
+    /// Every history of three operations against trying all orders.
+    #[test]
+    fn the_search_agrees_with_trying_all_orders() {
+        let mut rng = fastrand::Rng::with_seed(5);
+        let mut found = [0, 0];
+        for _ in 0..5000 {
+            let mut operations = Vec::new();
+            for _ in 0..rng.usize(1..=5) {
+                let value = |rng: &mut fastrand::Rng| ["", "a", "b", "ab"][rng.usize(0..4)].into();
+                let act = match rng.u8(0..4) {
+                    0 => Act::Write(Write::Put(value(&mut rng)), true),
+                    1 => Act::Write(Write::Append(value(&mut rng)), true),
+                    2 => Act::Write(Write::Cas(value(&mut rng), value(&mut rng)), rng.bool()),
+                    _ => Act::Read(value(&mut rng)),
+                };
+                let called = rng.u64(0..10);
+                let returned = (rng.u8(0..4) > 0).then(|| called + 1 + rng.u64(0..6));
+                operations.push(Operation { called, returned, act });
+            }
+            let expected = brute(&operations, &mut vec![false; operations.len()], "");
+            let verdict = check(&operations, 100_000);
+            assert_eq!(verdict == Verdict::Linearizable, expected, "{operations:?}");
+            found[usize::from(expected)] += 1;
+        }
+        assert!(found[0] > 500 && found[1] > 500, "{found:?}");
+    }
+
+    fn brute(history: &[Operation], done: &mut Vec<bool>, value: &str) -> bool {
+        let is_left = |at: usize, done: &[bool]| !done[at] && history[at].returned.is_some();
+        if (0..history.len()).all(|at| !is_left(at, done)) {
+            return true;
+        }
+        for at in 0..history.len() {
+            // Nothing that is left may have returned before this was called.
+            let late = (0..history.len()).any(|other| {
+                is_left(other, done) && history[other].returned < Some(history[at].called)
+            });
+            if done[at] || late {
+                continue;
+            }
+            let mut next = value.to_owned();
+            let right = match &history[at].act {
+                Act::Read(seen) => seen == value,
+                Act::Write(write, outcome) => {
+                    write.apply_to(&mut next) == *outcome || history[at].returned.is_none()
+                }
+            };
+            done[at] = true;
+            let explained = right && brute(history, done, &next);
+            done[at] = false;
+            if explained {
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,171 @@
+//! The program behind `cargo xtask sim`: many seeds on all cores, or one with its log.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sim::{Bug, Counts, Report, Scenario};
+
+const USAGE: &str = "usage: cargo xtask sim [options]
+
+  --seeds N      how many seeds for each number of servers (200)
+  --from S       the first seed (1)
+  --seconds T    stop after that time, whatever --seeds says
+  --servers L    numbers of servers, separated by commas (3,5)
+  --seed X       only this seed
+  --trace        print all that happens; with --seed
+  --bug NAME     plant a bug
+  --threads N    how many at a time (one for each core)
+";
+
+/// Most failing seeds that are printed.
+const SHOWN: usize = 10;
+
+struct Options {
+    seeds: u64,
+    from: u64,
+    seconds: Option<u64>,
+    servers: Vec<u8>,
+    trace: bool,
+    bug: Option<Bug>,
+    threads: usize,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut out = std::io::stdout();
+    let outcome = match parse(&arguments) {
+        // A panic is a violation, and told as one.
+        Ok(options) => {
+            std::panic::set_hook(Box::new(|_| {}));
+            run(&options, &mut out)
+        }
+        Err(why) => write!(out, "sim: {why}\n{USAGE}").map(|()| ExitCode::from(2)),
+    };
+    // Whoever read the output may have gone.
+    outcome.unwrap_or(ExitCode::FAILURE)
+}
+
+fn parse(arguments: &[String]) -> Result<Options, String> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut options = Options {
+        seeds: 200,
+        from: 1,
+        seconds: None,
+        servers: vec![3, 5],
+        trace: false,
+        bug: None,
+        threads: cores,
+    };
+    let mut rest = arguments.iter();
+    while let Some(name) = rest.next() {
+        if name == "--trace" {
+            options.trace = true;
+            continue;
+        }
+        let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|error| format!("{name} {value}: {error}"));
+        match name.as_str() {
+            "--seeds" => options.seeds = number()?,
+            "--from" => options.from = number()?,
+            "--seconds" => options.seconds = Some(number()?),
+            "--seed" => (options.from, options.seeds) = (number()?, 1),
+            "--threads" => options.threads = number()?.clamp(1, 256) as usize,
+            "--servers" => {
+                let numbers = value.split(',').map(|n| n.parse::<u8>().ok());
+                let numbers = numbers.map(|n| n.filter(|n| (1..=7).contains(n)));
+                options.servers = numbers
+                    .collect::<Option<Vec<u8>>>()
+                    .ok_or_else(|| format!("{value}: numbers from 1 to 7"))?;
+            }
+            "--bug" => {
+                let bug = Bug::named(value);
+                options.bug = Some(bug.ok_or_else(|| format!("{value}: one of {:?}", Bug::ALL))?);
+            }
+            _ => return Err(format!("{name} is not known")),
+        }
+    }
+    Ok(options)
+}
+
+#[derive(Default)]
+struct Total {
+    runs: u64,
+    events: u64,
+    failed: u64,
+    counts: Counts,
+}
+
+fn run(options: &Options, out: &mut (impl Write + Send)) -> std::io::Result<ExitCode> {
+    let began = Instant::now();
+    let limit = options.seconds.map(Duration::from_secs);
+    let next = AtomicU64::new(0);
+    let runs = options.seeds.saturating_mul(options.servers.len() as u64);
+    let shared = Mutex::new((Total::default(), out, Ok(())));
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= runs || limit.is_some_and(|limit| began.elapsed() > limit) {
+                        return;
+                    }
+                    let report = one(options, number);
+                    let mut shared = shared.lock().unwrap_or_else(|error| error.into_inner());
+                    let (total, out, written) = &mut *shared;
+                    let shown = tell(total, &report, *out);
+                    if shown.is_err() {
+                        *written = shown;
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let (total, out, written) = shared.into_inner().unwrap_or_else(|error| error.into_inner());
+    written?;
+    let seconds = began.elapsed().as_secs_f64();
+    let (runs, events, failed) = (total.runs, total.events, total.failed);
+    writeln!(out, "{:?}", total.counts)?;
+    writeln!(
+        out,
+        "{runs} runs, {events} events in {seconds:.1} s ({:.1} runs/s, {:.0} events/s on {} \
+         threads); {failed} with violations",
+        runs as f64 / seconds,
+        events as f64 / seconds,
+        options.threads
+    )?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn one(options: &Options, number: u64) -> Report {
+    let kinds = options.servers.len() as u64;
+    let servers = options.servers[(number % kinds) as usize];
+    let scenario = Scenario { servers, bug: options.bug };
+    let seed = options.from + number / kinds;
+    if options.trace { sim::run_traced(seed, scenario) } else { sim::run(seed, scenario) }
+}
+
+fn tell(total: &mut Total, report: &Report, out: &mut impl Write) -> std::io::Result<()> {
+    total.runs += 1;
+    total.events += report.events;
+    total.counts.add(&report.counts);
+    if let Some(text) = &report.text {
+        out.write_all(text.as_bytes())?;
+        writeln!(out, "digest {:016x}, {} events", report.digest, report.events)?;
+    }
+    if report.violations.is_empty() {
+        return Ok(());
+    }
+    total.failed += 1;
+    if total.failed > SHOWN as u64 {
+        return Ok(());
+    }
+    writeln!(out, "seed {}, {} servers:", report.seed, report.scenario.servers)?;
+    for violation in &report.violations {
+        writeln!(out, "  {violation}")?;
+    }
+    writeln!(out, "  replay: {}", report.replay_line())
+}

@@ -1,0 +1,111 @@
+//! What a run is: how many servers, how long, which bug, and, drawn from the seed, the weather.
+//!
+//! Each seed has only some kinds of faults, so that rare ones are not drowned by frequent ones
+//! ("swarm testing": Groce and others, 2012).
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use raft::Options;
+
+use crate::bug::Bug;
+use crate::clock::Tempers;
+use crate::nemesis::KINDS;
+
+/// What to simulate; with a seed it says everything about a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// Voters at the beginning, 1 to 7.
+    pub servers: u8,
+    /// The mistake to make, if any.
+    pub bug: Option<Bug>,
+}
+
+impl Scenario {
+    /// That many servers, no bug.
+    pub fn new(servers: u8) -> Self {
+        Scenario { servers, bug: None }
+    }
+}
+
+/// Servers that are not members at the beginning.
+pub(crate) const SPARES: u8 = 1;
+
+/// Clients that work at the same time.
+pub(crate) const CLIENTS: usize = 4;
+
+/// Registers.
+pub(crate) const KEYS: u8 = 4;
+
+/// When the first fault may come.
+pub(crate) const CALM: Duration = Duration::from_millis(700);
+
+/// After the last fault, a write must be acknowledged within this.
+pub(crate) const RECOVERY: Duration = Duration::from_secs(4);
+
+/// After that, without clients, all members must come to the same state within this.
+pub(crate) const SETTLING: Duration = Duration::from_secs(3);
+
+/// Which faults there are, and how often: per thousand of those drawn, zero for never.
+#[derive(Clone, Debug)]
+pub(crate) struct Weather {
+    pub(crate) clocks: Tempers,
+    /// How long faults go on.
+    pub(crate) duration: Duration,
+    /// Mean time between faults.
+    pub(crate) pause: Duration,
+    /// Mean time between changes of members or leader; `None` for none.
+    pub(crate) admin: Option<Duration>,
+    /// Messages lost, twice delivered, and much delayed; of a thousand.
+    pub(crate) lost: u32,
+    pub(crate) doubled: u32,
+    pub(crate) stuck: u32,
+    /// Of a thousand lost requests, those whose sender is told.
+    pub(crate) told: u32,
+    /// Weights of the kinds in [`crate::nemesis`].
+    pub(crate) weights: [u32; KINDS],
+    pub(crate) options: Options,
+}
+
+impl Weather {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let wild = rng.u8(0..4) == 0;
+        let mut weights = [0; KINDS];
+        for weight in &mut weights {
+            *weight = if rng.bool() { rng.u32(1..10) } else { 0 };
+        }
+        let rough = rng.bool();
+        let some = |rng: &mut Rng, most: u32| if rng.bool() { rng.u32(0..=most) } else { 0 };
+        Weather {
+            clocks: if wild { Tempers::Wild } else { Tempers::Steady },
+            duration: Duration::from_millis(rng.u64(5000..9000)),
+            pause: Duration::from_millis(if rough { 150 } else { 500 }),
+            admin: rng.bool().then(|| Duration::from_millis(rng.u64(200..1500))),
+            lost: some(rng, 60),
+            doubled: some(rng, 60),
+            stuck: some(rng, 8),
+            told: some(rng, 1000),
+            weights,
+            options: draw_options(rng),
+        }
+    }
+}
+
+/// Timings at a third of Consul's base ones, with the same ratios, and small limits.
+fn draw_options(rng: &mut Rng) -> Options {
+    let pick = |rng: &mut Rng, choices: &[u64]| choices[rng.usize(0..choices.len())];
+    Options {
+        heartbeat_timeout: Duration::from_millis(300),
+        election_timeout: Duration::from_millis(300),
+        leader_lease_timeout: Duration::from_millis(150),
+        commit_timeout: Duration::from_millis(20),
+        request_timeout: Duration::from_millis(pick(rng, &[200, 500, 1000])),
+        max_append_entries: pick(rng, &[1, 3, 64]) as usize,
+        max_append_bytes: pick(rng, &[40, 1000, 4 << 20]) as usize,
+        max_in_flight: pick(rng, &[1, 2, 4]) as usize,
+        max_apply_bytes: pick(rng, &[40, 4 << 20]) as usize,
+        cache_bytes: pick(rng, &[0, 300, 8 << 20]) as usize,
+        trailing_logs: pick(rng, &[0, 2, 10, 60]),
+        snapshot_threshold: pick(rng, &[5, 20, 60]),
+    }
+}
