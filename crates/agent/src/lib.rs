@@ -8,6 +8,7 @@
 //! - `endpoint`: the HTTP endpoints that are about this agent, not about the state.
 //! - [`dns_server`]: the sockets of the DNS interface.
 //! - [`backend`]: runs the calls of the domains on the server in this process.
+//! - [`metrics`]: what is counted and measured, and how it is read.
 //! - [`logging`], `banner`, `data_dir`, `environment`, `listeners`, `member`, `settings`, `stats`.
 
 pub mod backend;
@@ -22,6 +23,7 @@ mod listeners;
 mod local;
 pub mod logging;
 mod member;
+pub mod metrics;
 mod parts;
 mod process;
 mod settings;
