@@ -188,6 +188,11 @@ impl State {
         self.stepped
     }
 
+    /// The tick by which the last value had come, seconds since the Unix epoch.
+    pub(crate) fn updated_s(&self) -> u64 {
+        self.updated_s
+    }
+
     /// Everything since the start.
     pub(crate) fn total(&self) -> Total {
         self.total

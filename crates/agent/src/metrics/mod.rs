@@ -148,6 +148,13 @@ impl Metrics {
         self.shared.recorder.summary()
     }
 
+    /// The finished intervals of the last minute as lines: what `SIGUSR1` prints to
+    /// standard error.
+    pub fn lines(&self) -> String {
+        self.advance(unix_seconds());
+        self.shared.recorder.finished().iter().map(|interval| interval.lines()).collect()
+    }
+
     /// The Prometheus text; none while its retention time is zero.
     pub(crate) fn prometheus(&self) -> Option<String> {
         let now_s = unix_seconds();

@@ -197,6 +197,12 @@ impl Recorder {
         }
     }
 
+    /// The finished intervals of the last minute, oldest first.
+    pub(crate) fn finished(&self) -> Vec<Arc<Summary>> {
+        let intervals = self.intervals.lock().unwrap_or_else(PoisonError::into_inner);
+        intervals.finished.iter().cloned().collect()
+    }
+
     /// What Prometheus reads at this moment, without the process' own values; none while
     /// it is off.
     pub(crate) fn exposition(&self, now_s: u64) -> Option<Exposition> {
@@ -316,12 +322,15 @@ fn summarize(
     series.sort_by(|a, b| a.sort.cmp(&b.sort));
     let mut summary = Summary::new(start_s);
     for series in series {
-        let Some(reading) = read(&mut series.lock()) else { continue };
+        let mut state = series.lock();
+        let Some(reading) = read(&mut state) else { continue };
+        let updated_s = state.updated_s();
+        drop(state);
         let (name, labels) = (Arc::clone(&series.name), Arc::clone(&series.labels));
         match reading {
             Reading::Value(value) => summary.gauges.push(GaugeRow { name, value, labels }),
             Reading::Values(values) => {
-                let row = SampleRow::new(name, labels, &values);
+                let row = SampleRow::new(name, labels, &values, updated_s);
                 let rows = match series.kind {
                     Kind::Counter => &mut summary.counters,
                     _ => &mut summary.samples,
@@ -399,6 +408,32 @@ mod tests {
         let shown =
             String::from_utf8(types::json::encode_pretty(&*finished)).expect("JSON is text");
         assert_eq!(shown.trim_end(), include_str!("testdata/interval.json").trim_end());
+    }
+
+    #[test]
+    fn intervals_are_printed_as_lines() {
+        let recorder = recorder(0);
+        emit(&recorder, || {
+            names::RPC_REQUEST.increment([], 3);
+            names::STATE_NODES.set(["dc 1".into()], 2.0);
+            names::API_HTTP.record(["GET".into(), "v1_kv_".into()], Duration::from_micros(1500));
+            names::API_HTTP.record(["GET".into(), "v1_kv_".into()], Duration::from_micros(2500));
+        });
+        recorder.advance(START + 7);
+        recorder.advance(START + 10);
+        emit(&recorder, || names::RPC_REQUEST.increment([], 1));
+        let lines: String = recorder.finished().iter().map(|interval| interval.lines()).collect();
+        let time = "[2026-11-21 07:54:20 +0000 UTC]";
+        let updated = "LastUpdated: 2026-11-21 07:54:27 +0000 UTC";
+        let expected = [
+            format!("{time}[G] 'consul.h1.state.nodes.dc_1': 2.000\n"),
+            format!("{time}[C] 'consul.rpc.request': Count: 1 Sum: 3.000 {updated}\n"),
+            format!(
+                "{time}[S] 'consul.api.http.GET.v1_kv_': Count: 2 Min: 1.500 Mean: 2.000 \
+                 Max: 2.500 Stddev: 0.707 Sum: 4.000 {updated}\n"
+            ),
+        ];
+        assert_eq!(lines, expected.concat());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One interval as `/v1/agent/metrics` shows it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -48,11 +49,14 @@ pub(crate) struct SampleRow {
     pub(crate) mean: f64,
     pub(crate) stddev: f64,
     pub(crate) labels: Labels,
+    /// When the last value came, seconds since the Unix epoch; only in [`Summary::lines`].
+    #[serde(skip)]
+    pub(crate) updated_s: u64,
 }
 
 impl SampleRow {
     /// The row of these values.
-    pub(crate) fn new(name: Arc<str>, labels: Labels, values: &Aggregate) -> Self {
+    pub(crate) fn new(name: Arc<str>, labels: Labels, values: &Aggregate, updated_s: u64) -> Self {
         Self {
             name,
             count: values.count,
@@ -63,23 +67,58 @@ impl SampleRow {
             mean: values.mean(),
             stddev: values.deviation(),
             labels,
+            updated_s,
         }
+    }
+
+    fn push_line(&self, lines: &mut String, interval: &str, kind: char) {
+        let Self { count, sum, min, max, mean, stddev, .. } = self;
+        let name = full_name(&self.name, &self.labels);
+        let _ = write!(lines, "[{interval}][{kind}] '{name}': Count: {count}");
+        if *stddev != 0.0 {
+            let _ = write!(lines, " Min: {min:.3} Mean: {mean:.3} Max: {max:.3}");
+            let _ = write!(lines, " Stddev: {stddev:.3}");
+        }
+        let _ = writeln!(lines, " Sum: {sum:.3} LastUpdated: {}", time_text(self.updated_s));
     }
 }
 
 impl Summary {
     /// An interval without rows that began at `start_s`, seconds since the Unix epoch.
     pub(crate) fn new(start_s: u64) -> Self {
-        let start = i64::try_from(start_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
-        let start = start.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         Self {
-            timestamp: start.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
+            timestamp: time_text(start_s),
             gauges: Vec::new(),
             points: [],
             counters: Vec::new(),
             samples: Vec::new(),
         }
     }
+
+    /// The rows as lines, as `SIGUSR1` prints them.
+    pub(crate) fn lines(&self) -> String {
+        let mut lines = String::new();
+        for row in &self.gauges {
+            let name = full_name(&row.name, &row.labels);
+            let _ = writeln!(lines, "[{}][G] '{name}': {:.3}", self.timestamp, row.value);
+        }
+        self.counters.iter().for_each(|row| row.push_line(&mut lines, &self.timestamp, 'C'));
+        self.samples.iter().for_each(|row| row.push_line(&mut lines, &self.timestamp, 'S'));
+        lines
+    }
+}
+
+/// Name and values of labels; lines have no place for the names of labels.
+fn full_name(name: &str, labels: &Labels) -> String {
+    let values = labels.values().map(|value| value.replace([' ', ':'], "_"));
+    std::iter::once(name.to_owned()).chain(values).collect::<Vec<_>>().join(".")
+}
+
+/// Seconds since the Unix epoch as Go prints a time.
+fn time_text(unix_s: u64) -> String {
+    let time = i64::try_from(unix_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    let time = time.unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 
 /// When the interval of a moment began; both in seconds since the Unix epoch.
