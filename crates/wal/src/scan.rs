@@ -16,6 +16,8 @@ const WINDOW_BYTES: usize = 256 * 1024;
 pub(crate) struct Found {
     pub(crate) term: Term,
     pub(crate) bytes: usize,
+    /// What it knows to have been synced before it was written.
+    pub(crate) durable: Index,
 }
 
 /// What lies behind the last sound record of a segment.
@@ -73,7 +75,7 @@ pub(crate) fn records(
         if record.len() < bytes || !record::is_intact(record, sequence) {
             break;
         }
-        found(Found { term: header.term, bytes });
+        found(Found { term: header.term, bytes, durable: header.durable });
         offset += bytes as u64;
         index = index.next();
     }

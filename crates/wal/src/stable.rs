@@ -84,7 +84,10 @@ impl StableStore {
         let Some((sequence, contents)) = newest else {
             return Err(StableError::Damaged { file: path });
         };
-        // A process that died without the machine may have left both to memory.
+        // A process that died without the machine may have left the newest to memory, and if a
+        // sync had failed the system takes it for written. So it is written once more, as it is:
+        // where the disk has it nothing changes, and where not the other slot stays what it was.
+        file.write_at(slot_offset(sequence), &encode_slot(sequence, &contents))?;
         file.sync_data()?;
         disk.sync_dir(directory)?;
         Ok(Self { file, sequence, contents, poison: None })

@@ -191,3 +191,26 @@ fn a_batch_larger_than_a_segment_gets_its_own() {
     assert_eq!(log.entries(Index(1), Index(2), usize::MAX).unwrap(), [large, entry(2)]);
     assert_eq!(segments(&disk).len(), 1, "the unused first segment is gone");
 }
+
+/// A sync that failed has thrown writes away although they can still be read: the process that
+/// comes next must not take them for durable, even if its own syncs succeed.
+#[test]
+fn what_a_failed_sync_left_in_memory_is_written_again_at_the_next_start() {
+    for seed in 0..50 {
+        let disk = MemDisk::with_faults(seed);
+        let (mut log, _) = open(&disk).unwrap();
+        log.append(&[entry(1), entry(2)]).unwrap();
+        log.sync().unwrap();
+        log.append(&[entry(3), entry(4)]).unwrap();
+        disk.fail_syncs(1);
+        log.sync().unwrap_err();
+        drop(log);
+        let (mut log, _) = open(&disk).unwrap();
+        let found = log.last_index();
+        log.append(&[entry(found.0 + 1)]).unwrap();
+        log.sync().unwrap();
+        disk.crash();
+        let (log, cut) = open(&disk).unwrap();
+        assert_eq!((log.last_index(), cut), (found.next(), None), "seed {seed}");
+    }
+}

@@ -201,3 +201,20 @@ fn snapshots_of_the_same_moment_get_different_names() {
     reader.read_to_end(&mut found).unwrap();
     assert_eq!(found, b"b");
 }
+
+/// A sync that failed has thrown the write away although it can still be read: the process that
+/// comes next must not take it for durable, even if its own syncs succeed.
+#[test]
+fn what_a_failed_sync_left_in_memory_is_written_again_at_the_next_start() {
+    for seed in 0..50 {
+        let disk = MemDisk::with_faults(seed);
+        let mut stable = open_stable(&disk).unwrap();
+        stable.set_hard_state(voted(1, "old")).unwrap();
+        disk.fail_syncs(1);
+        stable.set_hard_state(voted(2, "new")).unwrap_err();
+        drop(stable);
+        let found = open_stable(&disk).unwrap().hard_state().clone();
+        disk.crash();
+        assert_eq!(open_stable(&disk).unwrap().hard_state(), &found, "seed {seed}");
+    }
+}

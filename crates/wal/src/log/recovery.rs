@@ -7,6 +7,9 @@ use crate::disk::{Disk, DiskError, read_exact_at};
 use crate::scan::{self, Window};
 use crate::segment::{Identity, PREAMBLE_BYTES, Segment};
 
+/// Bytes that are written again at a time.
+const REWRITE_BYTES: u64 = 1 << 20;
+
 /// What opening the log found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -63,13 +66,14 @@ impl Log {
         let mut recovery = Recovery::default();
         for (place, limit) in limits.into_iter().chain([None]).enumerate() {
             let segment = &mut self.segments[place];
-            scan_segment(segment, limit)?;
+            let proven = scan_segment(segment, limit)?;
             if limit.is_some_and(|limit| segment.next() < limit) {
                 let (file, offset, index) = (segment.path.clone(), segment.end, segment.next());
                 let reason = "no sound record here, but later segments go on".to_owned();
                 return Err(LogError::Damaged { file, offset, index, reason });
             }
             if limit.is_none() {
+                write_again(segment, proven.next())?;
                 recovery.cut = cut_tail(segment)?;
             }
         }
@@ -100,13 +104,32 @@ fn open_segment(
     }
 }
 
-fn scan_segment(segment: &mut Segment, limit: Option<Index>) -> Result<(), DiskError> {
+/// Finds the records of a segment. Returns the last entry that one of them knows to have been
+/// synced.
+fn scan_segment(segment: &mut Segment, limit: Option<Index>) -> Result<Index, DiskError> {
     let mut found = Vec::new();
     let mut window = Window::new(segment.file.as_ref());
     let Identity { first, sequence, .. } = segment.identity;
     scan::records(&mut window, sequence, first, limit, |record| found.push(record))?;
+    let mut proven = Index::ZERO;
     for record in found {
+        proven = proven.max(record.durable);
         segment.push(record.term, record.bytes);
+    }
+    Ok(proven)
+}
+
+/// Writes the records from `first` on once more, as they are. A process that stopped because a
+/// sync failed has left them in the system's memory only, and the system takes them for written:
+/// without this the next sync would succeed and do nothing.
+fn write_again(segment: &mut Segment, first: Index) -> Result<(), DiskError> {
+    let first = first.clamp(segment.first(), segment.next());
+    let mut at = segment.offset(first);
+    while at < segment.end {
+        let end = segment.end.min(at + REWRITE_BYTES);
+        let bytes = segment.read(at, end)?;
+        segment.file.write_at(at, &bytes)?;
+        at = end;
     }
     Ok(())
 }
