@@ -66,7 +66,17 @@ impl Cluster {
             return;
         }
         if !self.clients.has_written_since(self.faults_end) {
-            self.world.violation(format!("liveness: no write within {RECOVERY:?} of calm"));
+            match self.weather.promises_a_leader() {
+                true => {
+                    let what = format!("liveness: no write within {RECOVERY:?} of calm");
+                    self.world.violation(what);
+                }
+                false => {
+                    self.world.say(format_args!("no leader after careless changes"));
+                    self.world.observer.counts.leaderless += 1;
+                    self.check_histories();
+                }
+            }
             return;
         }
         self.clients.stop();

@@ -240,6 +240,9 @@ impl Cluster {
         let who = Node(self.world.rng.u8(0..self.servers.len() as u8));
         let least = usize::from(self.world.scenario.servers.saturating_sub(1).max(1));
         let dice = self.world.rng.u8(0..10);
+        if dice >= 3 && self.weather.careful && !self.all_know_the_configuration(place) {
+            return;
+        }
         self.servers[place].handle(&mut self.world, |process, world| {
             let node = process.node;
             let (core, local) = (&mut process.core, process.local);
@@ -266,5 +269,18 @@ impl Cluster {
             world.say(format_args!("ADMIN {node} {change:?}: {result:?}"));
             Ok(())
         });
+    }
+
+    /// Whether all voters have the configuration that this leader has, durably.
+    fn all_know_the_configuration(&self, leader: usize) -> bool {
+        let known = self.servers[leader].process.as_ref().is_some_and(|process| {
+            let configurations = process.core.configurations();
+            let followers = process.core.followers_status();
+            configurations.latest.voters().filter(|id| **id != process.node.id()).all(|id| {
+                let follower = followers.iter().find(|follower| follower.id == *id);
+                follower.is_some_and(|f| f.matched >= configurations.latest_index)
+            })
+        });
+        known
     }
 }

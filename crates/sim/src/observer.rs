@@ -79,6 +79,8 @@ pub struct Counts {
     pub unknown: u64,
     /// Configurations appended by leaders.
     pub changes: u64,
+    /// Runs that ended without a leader after careless changes of members.
+    pub leaderless: u64,
     /// Registers whose history was too hard to check.
     pub undecided: u64,
 }
@@ -99,6 +101,7 @@ impl Counts {
         self.stale_reads += other.stale_reads;
         self.unknown += other.unknown;
         self.changes += other.changes;
+        self.leaderless += other.leaderless;
         self.undecided += other.undecided;
     }
 }

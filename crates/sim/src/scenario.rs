@@ -56,6 +56,11 @@ pub(crate) struct Weather {
     pub(crate) pause: Duration,
     /// Mean time between changes of members or leader; `None` for none.
     pub(crate) admin: Option<Duration>,
+    /// Whether members are changed only while all voters know the latest configuration. A voter
+    /// that does not refuses a candidate it has not heard of, as `reference/raft-and-snapshots.md`
+    /// asks, so that after careless changes there may be no one left who can win: then a leader
+    /// is not promised.
+    pub(crate) careful: bool,
     /// Messages lost, twice delivered, and much delayed; of a thousand.
     pub(crate) lost: u32,
     pub(crate) doubled: u32,
@@ -68,6 +73,11 @@ pub(crate) struct Weather {
 }
 
 impl Weather {
+    /// Whether a leader must be found once all is well.
+    pub(crate) fn promises_a_leader(&self) -> bool {
+        self.careful || self.admin.is_none()
+    }
+
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let wild = rng.u8(0..4) == 0;
         let mut weights = [0; KINDS];
@@ -81,6 +91,7 @@ impl Weather {
             duration: Duration::from_millis(rng.u64(5000..9000)),
             pause: Duration::from_millis(if rough { 150 } else { 500 }),
             admin: rng.bool().then(|| Duration::from_millis(rng.u64(200..1500))),
+            careful: rng.bool(),
             lost: some(rng, 60),
             doubled: some(rng, 60),
             stuck: some(rng, 8),

@@ -17,6 +17,9 @@ use crate::world::{Inner, World};
 /// How long a full disk is left alone.
 const FULL_PAUSE: Duration = Duration::from_millis(40);
 
+/// How many times slower a snapshot may be, so that it is finished once the disk is well.
+const SLOW_MAX: u32 = 20;
+
 /// Why a write was not done.
 enum WriteFailure {
     /// Later it may be.
@@ -238,7 +241,7 @@ impl Process {
         if let Some((last, configurations)) = self.core.snapshot_meta(self.applied) {
             let machine = self.previous.as_ref().unwrap_or(&self.machine);
             self.making = Some((last, configurations, machine.snapshot()));
-            let wait = world.micros(200, 30_000) * self.slow;
+            let wait = world.micros(200, 30_000) * self.slow.min(SLOW_MAX);
             self.schedule(wait, Inner::SnapshotMade, world);
         }
     }
@@ -282,7 +285,7 @@ impl Process {
             return;
         };
         self.receiving = Some(Receiving { request, writer, state });
-        let wait = world.micros(200, 30_000) * self.slow;
+        let wait = world.micros(200, 30_000) * self.slow.min(SLOW_MAX);
         self.schedule(wait, Inner::SnapshotReceived, world);
     }
 
