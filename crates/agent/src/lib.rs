@@ -21,6 +21,7 @@ mod endpoint;
 mod environment;
 mod listeners;
 mod local;
+mod local_catalog;
 pub mod logging;
 mod member;
 pub mod metrics;

@@ -22,6 +22,10 @@ use crate::dns_server::{DnsServer, DnsServerOptions, DnsSettings};
 use crate::dns_source::CatalogSource;
 use crate::endpoint;
 use crate::listeners::{self, SharedTls};
+use crate::local::{Local, LocalOptions};
+use crate::local_catalog::ServerCatalog;
+use crate::logging::Logging;
+use crate::metrics::Metrics;
 use crate::process::AgentHandle;
 use crate::settings;
 
@@ -40,12 +44,15 @@ pub(crate) struct Parts {
     listeners: JoinSet<()>,
     bound: Vec<(String, &'static str, &'static str)>,
     dns: Option<DnsServer>,
+    local: Local,
+    metrics: Metrics,
+    handle: AgentHandle,
     leader: JoinSet<()>,
 }
 
 impl Parts {
     /// Starts everything, in an order in which nothing is used before it is there.
-    pub(crate) async fn start(handle: &AgentHandle) -> Result<Self, String> {
+    pub(crate) async fn start(handle: &AgentHandle, logging: &Logging) -> Result<Self, String> {
         let running = handle.config();
         let server = handle.server().clone();
         let (stop_leader, leader_stops) = watch::channel(false);
@@ -53,10 +60,19 @@ impl Parts {
         let mut leader = JoinSet::new();
         leader.spawn(server::leader::run(server.clone(), members, leader_stops));
 
+        let metrics = Metrics::install(&running.telemetry, running.identity.node_name.as_str());
+        let catalog = ServerCatalog::new(server.clone(), running.identity.datacenter.clone());
+        let options = LocalOptions::new(&running, handle.node(), handle.authorizer().clone());
+        let local = Local::start(options, Arc::new(catalog)).map_err(|error| error.to_string())?;
+        handle.set_local(local.clone());
         let dns = start_dns(&running, &server).await?;
         let (bound, tls) = listeners::bind(&running).map_err(|error| error.to_string())?;
         let http_settings = Arc::new(ArcSwap::from_pointee(settings::http(&running)));
-        let router = routes(handle);
+        let (stop_http, http_stops) = watch::channel(false);
+        let mut router = routes(handle, &local);
+        router.add_local(endpoint::metrics::routes(&metrics, handle.authorizer()));
+        router.add_local(endpoint::monitor::routes(logging, handle.authorizer(), &http_stops));
+        router.add_local(endpoint::host::routes(handle.authorizer()));
         let backend = Arc::new(ServerBackend::new(server.clone(), running.http.use_cache));
         let service = Arc::new(HttpService::new(Arc::clone(&http_settings), router, backend));
         let limit = running.limits.http_max_conns_per_client;
@@ -66,8 +82,10 @@ impl Parts {
             handshake_timeout: running.limits.https_handshake_timeout.to_std(),
             header_bytes_max: running.http.max_header_bytes,
         };
-        let (stop_http, http_stops) = watch::channel(false);
         let mut listeners = JoinSet::new();
+        let reporting = metrics.clone();
+        let reporting_stops = http_stops.clone();
+        listeners.spawn(async move { reporting.run(reporting_stops).await });
         let mut addresses = Vec::new();
         for http in bound {
             let (address, network, protocol) = (http.address, http.network, http.protocol);
@@ -91,6 +109,9 @@ impl Parts {
             listeners,
             bound: addresses,
             dns: Some(dns),
+            local,
+            metrics,
+            handle: handle.clone(),
             leader,
         })
     }
@@ -109,6 +130,12 @@ impl Parts {
             let new = listeners::server_tls(&config.tls.https).map_err(|error| error.to_string())?;
             tls.store(new);
         }
+        self.local.reload(config).await.map_err(|error| error.on_reload())?;
+        let node = crate::process::node(config, self.handle.node_id());
+        if node != self.handle.node() {
+            self.local.set_node(node);
+        }
+        self.metrics.reload(&config.telemetry);
         if let Some(dns) = &self.dns {
             dns.reload(dns_settings(config).await?);
         }
@@ -126,6 +153,7 @@ impl Parts {
     pub(crate) async fn shutdown(mut self) {
         tracing::info!(target: "agent", "Requesting shutdown");
         tracing::info!(target: "agent.server", "shutting down server");
+        self.local.shutdown().await;
         let _ = self.stop_leader.send(true);
         while self.leader.join_next().await.is_some() {}
         tracing::info!(target: "agent", "consul server down");
@@ -202,7 +230,7 @@ async fn dns_settings(config: &RuntimeConfig) -> Result<DnsSettings, String> {
         .map_err(|error| error.to_string())
 }
 
-fn routes(handle: &AgentHandle) -> Router {
+fn routes(handle: &AgentHandle, local: &Local) -> Router {
     let mut router = Router::new();
     for domain in domains::ALL {
         router.add_domain(domain.routes);
@@ -210,6 +238,10 @@ fn routes(handle: &AgentHandle) -> Router {
     router.add_local(endpoint::status::routes(handle.server()));
     router.add_local(endpoint::operator::routes(handle));
     router.add_local(endpoint::agent::routes(handle));
+    router.add_local(endpoint::service::routes(local));
+    router.add_local(endpoint::check::routes(local));
+    router.add_local(endpoint::health::routes(local));
+    router.add_local(endpoint::maintenance::routes(local));
     router.add_local(endpoint::acl::routes());
     router.add_local(endpoint::not_yet::routes());
     router

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use server::Server;
 use types::NodeId;
+use types::catalog::Node;
 use types::member::Member;
 use types::version::CONSUL_VERSION;
 
@@ -22,6 +23,7 @@ use crate::banner::banner;
 use crate::data_dir::{self, PidFile};
 use crate::endpoint::AuthorizerHook;
 use crate::environment::read_environment;
+use crate::local::Local;
 use crate::logging::{Level, LogFile, Logging, Rotation};
 use crate::member;
 use crate::parts::{self, Parts};
@@ -64,6 +66,7 @@ struct Shared {
     orders: OrderSender,
     authorizer: AuthorizerHook,
     server: Server,
+    local: OnceLock<Local>,
 }
 
 impl AgentHandle {
@@ -97,6 +100,22 @@ impl AgentHandle {
         node_meta(&self.config())
     }
 
+    /// The services and checks of this agent, once they are loaded.
+    pub(crate) fn local(&self) -> Option<&Local> {
+        self.shared.local.get()
+    }
+
+    /// Sets [`Self::local`], once.
+    pub(crate) fn set_local(&self, local: Local) {
+        // Only the start sets it.
+        let _ = self.shared.local.set(local);
+    }
+
+    /// What the catalog is told of this node.
+    pub(crate) fn node(&self) -> Node {
+        node(&self.config(), self.node_id())
+    }
+
     /// The server in this process.
     pub(crate) fn server(&self) -> &Server {
         &self.shared.server
@@ -108,6 +127,20 @@ impl AgentHandle {
         let stopping = || CallError::failed("the agent is shutting down");
         self.shared.orders.send((order, done)).await.map_err(|_| stopping())?;
         outcome.await.map_err(|_| stopping())?.map_err(CallError::failed)
+    }
+}
+
+/// What the catalog is told of a node with this configuration.
+pub(crate) fn node(config: &RuntimeConfig, id: &NodeId) -> Node {
+    Node {
+        id: id.clone(),
+        node: config.identity.node_name.clone(),
+        address: config.network.advertise_lan.to_string(),
+        datacenter: config.identity.datacenter.clone(),
+        tagged_addresses: Some(config.identity.tagged_addresses.clone()),
+        meta: Some(node_meta(config)),
+        locality: config.identity.locality.clone(),
+        ..Node::default()
     }
 }
 
@@ -195,7 +228,7 @@ async fn run_loaded(options: &RunOptions, loaded: Loaded, logging: &Logging) -> 
     }
     logging.begin();
     warn_of_settings(options, &loaded);
-    let code = match start(options, loaded.config, node_id).await {
+    let code = match start(options, loaded.config, node_id, logging).await {
         Ok(mut running) => {
             tracing::info!(target: "agent", "Consul agent running!");
             let ending = running.supervise(&mut signals, logging).await;
@@ -235,6 +268,7 @@ async fn start(
     options: &RunOptions,
     config: RuntimeConfig,
     node_id: NodeId,
+    logging: &Logging,
 ) -> Result<Running, String> {
     let (orders, order_queue) = mpsc::channel(16);
     let pid_file = match &config.pid_file {
@@ -251,9 +285,10 @@ async fn start(
             orders,
             authorizer,
             server,
+            local: OnceLock::new(),
         }),
     };
-    let parts = Parts::start(&handle).await?;
+    let parts = Parts::start(&handle, logging).await?;
     Ok(Running {
         sources: options.sources.clone(),
         config,

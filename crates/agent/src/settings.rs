@@ -39,6 +39,7 @@ pub(crate) fn http(config: &RuntimeConfig) -> HttpSettings {
         translate_wan_addrs: config.network.translate_wan_addrs,
         default_token: config.acl.tokens.default.clone(),
         ui_path: config.ui.enabled.then(|| config.ui.content_path.clone()),
+        observe: Some(crate::metrics::record_http_request),
         facts: Arc::new(facts),
     }
 }

@@ -14,6 +14,17 @@ pub(crate) async fn gather(agent: &AgentHandle) -> Stats {
     let config = agent.config();
     let raft = agent.server().raft();
     let mut stats = Stats::new();
+    if let Some(counts) = agent.local().map(|local| local.counts()) {
+        stats.insert(
+            "agent",
+            BTreeMap::from([
+                ("check_monitors", counts.check_monitors.to_string()),
+                ("check_ttls", counts.check_ttls.to_string()),
+                ("checks", counts.checks.to_string()),
+                ("services", counts.services.to_string()),
+            ]),
+        );
+    }
     stats.insert(
         "build",
         BTreeMap::from([

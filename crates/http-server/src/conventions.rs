@@ -187,7 +187,11 @@ impl Exchange<'_> {
             remote: self.remote,
             agent: Arc::clone(&self.settings.facts),
         };
+        let started = std::time::Instant::now();
         let reply = run(handler, backend, request, encoding).await;
+        if let Some(observe) = self.settings.observe {
+            observe(&self.parts.method, self.entry.path, started.elapsed());
+        }
         send(reply, headers, accepts_gzip, newline)
     }
 

@@ -1,0 +1,80 @@
+//! The catalog of the server in this process, as the local part sees it.
+
+use contract::{CallError, Consistency, ReadOptions};
+use domains::catalog::{CatalogNode, Deregister, Register};
+use domains::health::HealthNode;
+use http_server::BoxFuture;
+use server::Server;
+use types::catalog::{DeregisterRequest, Node, RegisterRequest};
+use types::{Datacenter, SecretId};
+
+use crate::local::catalog::{Catalog, NodeQuery, RemoteNode};
+
+/// Reads and writes on this server.
+pub(crate) struct ServerCatalog {
+    server: Server,
+    datacenter: Datacenter,
+}
+
+impl ServerCatalog {
+    /// The catalog of this server's datacenter.
+    pub(crate) fn new(server: Server, datacenter: Datacenter) -> Self {
+        Self { server, datacenter }
+    }
+
+    fn read_options(&self, query: &NodeQuery) -> ReadOptions {
+        let consistency = match query.stale_max.is_zero() {
+            true => Consistency::Default,
+            false => Consistency::Stale,
+        };
+        ReadOptions {
+            datacenter: self.datacenter.clone(),
+            token: query.token.clone(),
+            consistency,
+            min_index: query.newer_than,
+            max_wait: Some(query.wait),
+            ..ReadOptions::default()
+        }
+    }
+}
+
+impl Catalog for ServerCatalog {
+    fn remote(&self, query: NodeQuery) -> BoxFuture<Result<RemoteNode, CallError>> {
+        let (server, options) = (self.server.clone(), self.read_options(&query));
+        Box::pin(async move {
+            let name = query.node.as_str().to_owned();
+            let services = CatalogNode { node: name.clone(), ..CatalogNode::default() };
+            let (found, facts) = server.read_typed(services, &options).await?;
+            let at_once = ReadOptions { min_index: types::Index::ZERO, ..options };
+            let checks = HealthNode { node: name, ..HealthNode::default() };
+            let (checks, _) = server.read_typed(checks, &at_once).await?;
+            let found = found.as_ref().as_ref();
+            Ok(RemoteNode {
+                node: found.map(|found| Node::clone(&found.node).into()),
+                services: found.map(|f| f.services.values().cloned().collect()).unwrap_or_default(),
+                checks: checks.as_ref().clone(),
+                index: facts.index,
+            })
+        })
+    }
+
+    fn register(
+        &self,
+        mut request: RegisterRequest,
+        token: SecretId,
+    ) -> BoxFuture<Result<(), CallError>> {
+        request.datacenter = self.datacenter.clone();
+        let server = self.server.clone();
+        Box::pin(async move { server.write_typed(Register(request), &token).await })
+    }
+
+    fn deregister(
+        &self,
+        mut request: DeregisterRequest,
+        token: SecretId,
+    ) -> BoxFuture<Result<(), CallError>> {
+        request.datacenter = self.datacenter.clone();
+        let server = self.server.clone();
+        Box::pin(async move { server.write_typed(Deregister(request), &token).await })
+    }
+}
