@@ -29,7 +29,10 @@ pub(crate) fn routes(local: &Local) -> Vec<LocalRoute> {
         route(path, Method::PUT, handler(local, tell))
     };
     vec![
-        get("/v1/agent/checks", handler(local, |local, request| async move { list(&local, &request) })),
+        get(
+            "/v1/agent/checks",
+            handler(local, |local, request| async move { list(&local, &request) }),
+        ),
         put(
             "/v1/agent/check/register",
             handler(local, |local, request| async move { register(&local, &request).await }),
@@ -90,9 +93,7 @@ fn refuse_check_id(body: &[u8]) -> Result<(), CallError> {
     type Object = BTreeMap<String, serde_json::Value>;
     let Ok(object) = types::json::decode::<Object>(body, Unknown::Ignore) else { return Ok(()) };
     match object.keys().find(|key| key.eq_ignore_ascii_case("CheckID")) {
-        Some(key) => {
-            Err(CallError::bad_request(format!("{DECODE}json: unknown field {key:?}")))
-        }
+        Some(key) => Err(CallError::bad_request(format!("{DECODE}json: unknown field {key:?}"))),
         None => Ok(()),
     }
 }

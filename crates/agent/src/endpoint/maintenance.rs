@@ -45,8 +45,6 @@ fn enable(request: &Request) -> Result<bool, CallError> {
         None => Err(CallError::bad_request("Missing value for enable")),
         Some("1" | "t" | "T" | "TRUE" | "true" | "True") => Ok(true),
         Some("0" | "f" | "F" | "FALSE" | "false" | "False") => Ok(false),
-        Some(other) => {
-            Err(CallError::bad_request(format!("Invalid value for enable: {other:?}")))
-        }
+        Some(other) => Err(CallError::bad_request(format!("Invalid value for enable: {other:?}"))),
     }
 }

@@ -27,8 +27,14 @@ pub(crate) fn routes(local: &Local) -> Vec<LocalRoute> {
     let get = |path, handler| route(path, Method::GET, handler);
     let put = |path, handler| route(path, Method::PUT, handler);
     vec![
-        get("/v1/agent/services", handler(local, |local, request| async move { list(&local, &request) })),
-        get("/v1/agent/service/", handler(local, |local, request| async move { show(&local, &request).await })),
+        get(
+            "/v1/agent/services",
+            handler(local, |local, request| async move { list(&local, &request) }),
+        ),
+        get(
+            "/v1/agent/service/",
+            handler(local, |local, request| async move { show(&local, &request).await }),
+        ),
         put(
             "/v1/agent/service/register",
             handler(local, |local, request| async move { register(&local, &request).await }),

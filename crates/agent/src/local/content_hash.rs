@@ -112,9 +112,8 @@ mod tests {
     #[test]
     fn every_visible_field_counts() {
         let base = NodeService { id: "a".into(), service: "a".into(), ..NodeService::default() };
-        let hash = |service: &NodeService| {
-            AgentService::new(service, &Datacenter::from("dc1")).hashed().1
-        };
+        let hash =
+            |service: &NodeService| AgentService::new(service, &Datacenter::from("dc1")).hashed().1;
         let variants = [
             NodeService { port: 1, ..base.clone() },
             NodeService { tags: vec!["a".to_owned()], ..base.clone() },

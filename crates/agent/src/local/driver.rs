@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::catalog::{NodeQuery, RemoteNode};
 use super::state::Target;
 use super::sync::{Action, Event, Lane};
-use super::{Inner, Shared};
+use super::{Inner, Shared, now};
 
 enum Done {
     Remote(Result<RemoteNode, CallError>),
@@ -24,7 +24,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
     let mut changes = shared.changes.subscribe();
     let mut stop = shared.stop.subscribe();
     let mut under_way: JoinSet<Done> = JoinSet::new();
-    let mut scan_at = Instant::now() + SCAN_INTERVAL;
+    let mut scan_at = now() + SCAN_INTERVAL;
     loop {
         changes.borrow_and_update();
         let wake_at = step(&shared, &mut under_way).map_or(scan_at, |at| at.min(scan_at));
@@ -34,7 +34,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
             Some(done) = under_way.join_next() => take(&shared, done),
             () = tokio::time::sleep_until(wake_at.into()) => {}
         }
-        let now = Instant::now();
+        let now = now();
         if now >= scan_at {
             scan_at = now + SCAN_INTERVAL;
             remove_overdue(&shared, now).await;
@@ -44,7 +44,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
 
 /// Starts what is to be done, and tells when to come back although nothing changes.
 fn step(shared: &Arc<Shared>, under_way: &mut JoinSet<Done>) -> Option<Instant> {
-    let now = Instant::now();
+    let now = now();
     let mut inner = shared.lock();
     let Inner { state, syncer, .. } = &mut *inner;
     syncer.handle_timeout(state, now);
@@ -57,7 +57,9 @@ fn step(shared: &Arc<Shared>, under_way: &mut JoinSet<Done>) -> Option<Instant> 
         events.push(event);
     }
     // While work is under way its end wakes the task: a full sync that is due waits.
-    let wake_at = syncer.poll_timeout(state).filter(|at| *at > now || actions.is_empty() && under_way.is_empty());
+    let wake_at = syncer
+        .poll_timeout(state)
+        .filter(|at| *at > now || actions.is_empty() && under_way.is_empty());
     let node = state.node.node.clone();
     drop(inner);
     events.iter().for_each(log);
@@ -83,7 +85,7 @@ fn step(shared: &Arc<Shared>, under_way: &mut JoinSet<Done>) -> Option<Instant> 
 fn take(shared: &Shared, done: Result<Done, tokio::task::JoinError>) {
     let mut inner = shared.lock();
     let Inner { state, syncer, rng, .. } = &mut *inner;
-    let now = Instant::now();
+    let now = now();
     match done {
         Ok(Done::Remote(remote)) => syncer.handle_remote(remote, state, now, rng),
         Ok(Done::Other(lane, result)) => syncer.handle_result(&lane, result, state, now, rng),
@@ -111,13 +113,19 @@ fn log(event: &Event) {
     match event {
         Event::InSync(target) => match target {
             Target::Node => tracing::debug!(target: "agent", "Node info in sync"),
-            Target::Service(service) => tracing::debug!(target: "agent", %service, "Service in sync"),
-            Target::Check { id, .. } => tracing::debug!(target: "agent", check = %id, "Check in sync"),
+            Target::Service(service) => {
+                tracing::debug!(target: "agent", %service, "Service in sync")
+            }
+            Target::Check { id, .. } => {
+                tracing::debug!(target: "agent", check = %id, "Check in sync")
+            }
         },
         Event::Synced(target) => match target {
             Target::Node => tracing::info!(target: "agent", "Synced node info"),
             Target::Service(service) => tracing::info!(target: "agent", %service, "Synced service"),
-            Target::Check { id, .. } => tracing::info!(target: "agent", check = %id, "Synced check"),
+            Target::Check { id, .. } => {
+                tracing::info!(target: "agent", check = %id, "Synced check")
+            }
         },
         Event::Removed(target) => match target {
             Target::Node => {}

@@ -151,9 +151,7 @@ fn start_error(local: &LocalCheck, error: &CallError) -> LoadError {
     let reason = error.text().to_owned();
     match local.check.service_id.is_empty() {
         true => LoadError::Check { name: local.check.name.clone(), reason },
-        false => {
-            LoadError::Service { name: local.check.service_name.as_str().to_owned(), reason }
-        }
+        false => LoadError::Service { name: local.check.service_name.as_str().to_owned(), reason },
     }
 }
 
@@ -233,9 +231,8 @@ fn set_status(
 ) {
     let id = &local.check.check_id;
     let is_ttl = local.definition.as_ref().is_some_and(|d| d.ttl.is_positive());
-    let restored = now_unix
-        .filter(|_| is_ttl)
-        .and_then(|now| ttl_states.get(id).cloned()?.restore(now));
+    let restored =
+        now_unix.filter(|_| is_ttl).and_then(|now| ttl_states.get(id).cloned()?.restore(now));
     let (status, output) = if let Some(known) = state.check(id) {
         (known.check.status.clone(), known.check.output.clone())
     } else if let Some(outcome) = restored {

@@ -79,7 +79,8 @@ impl LocalOptions {
     /// checks come from the environment; TLS stays at its defaults.
     pub(crate) fn new(config: &RuntimeConfig, node: Node, authorizer: AuthorizerHook) -> Self {
         let mut runner = checks::Settings::from_variables(|name| std::env::var(name).ok());
-        runner.output_max_size = usize::try_from(config.checks.output_max_size).unwrap_or(usize::MAX);
+        runner.output_max_size =
+            usize::try_from(config.checks.output_max_size).unwrap_or(usize::MAX);
         Self {
             rules: rules(config, node.node.clone()),
             node,
@@ -155,7 +156,7 @@ impl Local {
     ) -> Result<Self, LoadError> {
         let inner = Inner {
             state: State::new(options.node),
-            syncer: Syncer::new(options.is_server, options.tokens, Instant::now()),
+            syncer: Syncer::new(options.is_server, options.tokens, now()),
             running: BTreeMap::new(),
             deregistrations: Deregistrations::default(),
             rules: options.rules,
@@ -201,6 +202,16 @@ impl Local {
     /// # Errors
     /// As [`Local::start`], and then nothing has changed.
     pub(crate) async fn reload(&self, config: &RuntimeConfig) -> Result<(), LoadError> {
+        let (definitions, tokens) = (&config.definitions, &config.acl.tokens);
+        self.reload_definitions(definitions, config.checks.discard_output, tokens).await
+    }
+
+    async fn reload_definitions(
+        &self,
+        definitions: &DefinitionSource,
+        discard_output: bool,
+        tokens: &AclTokens,
+    ) -> Result<(), LoadError> {
         let shared = &self.shared;
         let saved = match shared.disk.clone() {
             None => persist::Saved::default(),
@@ -213,9 +224,9 @@ impl Local {
             }
         };
         let ticket = shared.change(|inner| {
-            let changes = shared.load(inner, &config.definitions, saved, None)?;
-            inner.discard_output = config.checks.discard_output;
-            inner.syncer.set_tokens(config.acl.tokens.clone());
+            let changes = shared.load(inner, definitions, saved, None)?;
+            inner.discard_output = discard_output;
+            inner.syncer.set_tokens(tokens.clone());
             Ok(shared.disk.as_ref().map(|disk| disk.enqueue(changes)))
         })?;
         if let Err(error) = shared.settle(ticket).await {
@@ -244,7 +255,7 @@ impl Local {
 
     /// A server became reachable, or leads now: what failed is tried again soon.
     pub(crate) fn server_found(&self) {
-        self.shared.change(|inner| inner.syncer.handle_server_found(Instant::now(), &mut inner.rng));
+        self.shared.change(|inner| inner.syncer.handle_server_found(now(), &mut inner.rng));
     }
 
     /// Tells the catalog nothing until [`Local::resume`].
@@ -396,7 +407,7 @@ impl Shared {
     fn report(&self, id: &CheckId, status: Status, output: String) {
         let mut inner = self.lock();
         let output = if inner.discard_output { String::new() } else { output };
-        let now = Instant::now();
+        let now = now();
         inner.deregistrations.handle_status(id, &status, now);
         let Inner { state, output_delay, rng, .. } = &mut *inner;
         let changed = state.update_check(id, status, output, *output_delay, now, rng);
@@ -416,7 +427,7 @@ impl Inner {
         let Some(definition) = definition else { return };
         self.deregistrations.handle_registration(&id, &definition);
         if let Some(local) = self.state.check(&id) {
-            self.deregistrations.handle_status(&id, &local.check.status, Instant::now());
+            self.deregistrations.handle_status(&id, &local.check.status, now());
         }
     }
 
@@ -424,6 +435,11 @@ impl Inner {
         self.running.remove(id);
         self.deregistrations.handle_removal(id);
     }
+}
+
+/// The time as tokio's timers see it.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// Seconds since 1970.
@@ -502,7 +518,8 @@ impl Hook {
             wait: query.wait,
             stale_max: query.stale_max,
         };
-        let remote = catalog.remote(asked).await.map_err(|error| AliasFailure(error.to_string()))?;
+        let remote =
+            catalog.remote(asked).await.map_err(|error| AliasFailure(error.to_string()))?;
         let wanted = |service: &Arc<NodeService>| service.id == *query.service;
         Ok(AliasState {
             service_found: query.service.is_empty() || remote.services.iter().any(wanted),

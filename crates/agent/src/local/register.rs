@@ -76,7 +76,8 @@ pub(crate) fn plan_service(
         validate_weights(weights)?;
     }
     validate_meta(definition)?;
-    let sidecar = definition.connect.as_ref().and_then(|connect| connect.sidecar_service.as_deref());
+    let sidecar =
+        definition.connect.as_ref().and_then(|connect| connect.sidecar_service.as_deref());
     let service = node_service(definition);
     let mut mistakes = domains::catalog::validate_service(&service);
     if let Some(sidecar) = sidecar {
@@ -92,8 +93,9 @@ pub(crate) fn plan_service(
     let expanded = match sidecar {
         None => None,
         Some(sidecar) => {
-            let expanded = sidecar::expand(rules, state, definition, sidecar)
-                .map_err(|error| CallError::bad_request(format!("Invalid SidecarService: {error}")))?;
+            let expanded = sidecar::expand(rules, state, definition, sidecar).map_err(|error| {
+                CallError::bad_request(format!("Invalid SidecarService: {error}"))
+            })?;
             let service = node_service(&expanded);
             let mistakes = domains::catalog::validate_service(&service);
             refuse_mistakes("Failed Validation: ", &mistakes)?;

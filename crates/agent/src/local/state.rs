@@ -299,7 +299,8 @@ pub(crate) fn maintenance_check(
     };
     HealthCheck {
         node: node.node.clone(),
-        check_id: service.map_or(NODE_MAINTENANCE.into(), |service| service_maintenance(&service.id)),
+        check_id: service
+            .map_or(NODE_MAINTENANCE.into(), |service| service_maintenance(&service.id)),
         name: name.to_owned(),
         status: Status::Critical,
         notes,

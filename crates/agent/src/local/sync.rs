@@ -200,7 +200,11 @@ impl Syncer {
     }
 
     /// The next thing to do. Its answer must name the lane.
-    pub(crate) fn poll_action(&mut self, state: &mut State, now: Instant) -> Option<(Lane, Action)> {
+    pub(crate) fn poll_action(
+        &mut self,
+        state: &mut State,
+        now: Instant,
+    ) -> Option<(Lane, Action)> {
         if self.paused || self.flights.contains_key(&Lane::All) {
             return None;
         }
@@ -414,7 +418,8 @@ impl Syncer {
     fn compare_checks(&mut self, remote: &RemoteNode, state: &mut State) {
         let known: BTreeMap<&CheckId, &HealthCheck> =
             remote.checks.iter().map(|check| (&check.check_id, &**check)).collect();
-        let local: Vec<Arc<HealthCheck>> = state.checks().map(|local| local.check.clone()).collect();
+        let local: Vec<Arc<HealthCheck>> =
+            state.checks().map(|local| local.check.clone()).collect();
         for check in local {
             let output_waits = state.deferred.contains_key(&check.check_id);
             let found = known.get(&check.check_id);

@@ -1,1 +1,0 @@
-//! Tests of the local part: the state and its rules, syncing, files, endpoints.
