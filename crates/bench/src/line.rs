@@ -6,6 +6,9 @@ use crate::load::Load;
 use crate::samples::median;
 use crate::server::{KINDS, Kind};
 
+/// A longer reason, in characters, does not fit into the table and goes below it.
+const SHORT: usize = 30;
+
 /// What a figure counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Unit {
@@ -132,13 +135,21 @@ impl Cell {
         match (self, self.value()) {
             (Self::Measured(_), Some(value)) => unit.show(value),
             (Self::Measured(_), None) => "–".to_owned(),
+            (Self::Absent(reason), _) if reason.chars().count() > SHORT => {
+                "failed, see below".to_owned()
+            }
             (Self::Absent(reason), _) => reason.clone(),
         }
     }
 
     /// Latencies, processor time, failures and remarks: what the second table shows.
     pub(crate) fn details(&self, unit: Unit) -> Option<String> {
-        let Self::Measured(turns) = self else { return None };
+        let turns = match self {
+            Self::Measured(turns) => turns,
+            Self::Absent(reason) => {
+                return (reason.chars().count() > SHORT).then(|| reason.clone());
+            }
+        };
         let mut parts = Vec::new();
         let middle = |part: fn(&Turn) -> Option<f64>| self.middle(turns, part);
         if let (Some(p50), Some(p99)) = (middle(|turn| turn.p50_ms), middle(|turn| turn.p99_ms)) {

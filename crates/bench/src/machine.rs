@@ -16,7 +16,13 @@ use crate::arguments::Arguments;
 pub(crate) fn raise_descriptor_limit() -> anyhow::Result<usize> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
-    Ok(maximum.map_or(1 << 20, |maximum| usize::try_from(maximum).unwrap_or(usize::MAX)))
+    Ok(descriptor_limit())
+}
+
+/// How many files this process, and each server started from here, may open.
+pub(crate) fn descriptor_limit() -> usize {
+    let current = getrlimit(Resource::Nofile).current;
+    current.map_or(1 << 20, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// The facts that stand above the table: machine, programs, limits.
@@ -28,7 +34,10 @@ pub(crate) fn facts(arguments: &Arguments, descriptors: usize) -> Vec<String> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut facts = vec![
         format!("{cores} cores ({model}), memory {memory}, Linux {}", kernel.trim()),
-        format!("open files per process: {descriptors}"),
+        format!(
+            "open files per process: {descriptors}; load average at the start: {}",
+            load_average()
+        ),
     ];
     let programs = [
         ("ours", &arguments.ours, "version"),
@@ -42,10 +51,18 @@ pub(crate) fn facts(arguments: &Arguments, descriptors: usize) -> Vec<String> {
     facts
 }
 
-fn version(program: &Path, option: &str) -> Option<String> {
+/// Of the last minute: above 0.5 or so, others work on this machine and the figures are not worth much.
+fn load_average() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// The line in which a program says what it is and of which version: of several, ours is the one with our name.
+pub(crate) fn version(program: &Path, option: &str) -> Option<String> {
     let output = Command::new(program).arg(option).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().next().map(str::to_owned)
+    let own = text.lines().find(|line| line.starts_with("Proconsul"));
+    own.or_else(|| text.lines().next()).map(str::to_owned)
 }
 
 fn field(file: &str, name: &str) -> Option<String> {

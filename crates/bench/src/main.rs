@@ -58,7 +58,16 @@ fn run() -> anyhow::Result<()> {
         results.replace(row.name, lines);
         results.save(&bench.arguments.json)?;
     }
-    let path = bench.arguments.results.clone();
+    let (path, missing) = (bench.arguments.results.clone(), results.missing());
+    if path.exists() && !missing.is_empty() {
+        // A table of all rows is not given up for one of some.
+        say(&format!(
+            "{} stays as it is: never measured: {}\n",
+            path.display(),
+            missing.join(", ")
+        ));
+        return Ok(());
+    }
     std::fs::create_dir_all(path.parent().context("the results file has no directory")?)?;
     let obstacles = results::read_obstacles(&bench.arguments.obstacles)?;
     std::fs::write(&path, results.render(&obstacles))

@@ -58,6 +58,11 @@ impl Results {
         self.rows.insert(row.to_owned(), lines);
     }
 
+    /// The rows that no run has measured yet.
+    pub(crate) fn missing(&self) -> Vec<&'static str> {
+        ROWS.iter().map(|row| row.name).filter(|name| !self.rows.contains_key(*name)).collect()
+    }
+
     /// The committed file. `obstacles` says, by row, what stands in the way of a promise.
     pub(crate) fn render(&self, obstacles: &BTreeMap<String, String>) -> String {
         let mut text = HEAD.to_owned();
