@@ -12,7 +12,9 @@
 
 pub(crate) mod catalog;
 mod content_hash;
+mod difference;
 mod driver;
+mod hook;
 mod load;
 pub(crate) mod operations;
 pub(crate) mod persist;
@@ -29,10 +31,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use checks::{
-    AliasAnswer, AliasFailure, AliasQuery, AliasSource, AliasState, CheckHandle, Deregistrations,
-    Reporter, Runner,
-};
+use checks::{CheckHandle, Deregistrations, Runner};
 use config::RuntimeConfig;
 use config::runtime::{AclTokens, DefinitionSource};
 use contract::CallError;
@@ -40,10 +39,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use types::catalog::{Node, NodeService};
 use types::check::{HealthCheck, Status};
-use types::{CheckId, Index, NodeName};
+use types::{CheckId, NodeName};
 
 use crate::endpoint::AuthorizerHook;
-use catalog::{Catalog, NodeQuery};
+use catalog::Catalog;
+use hook::Hook;
 pub(crate) use load::LoadError;
 use persist::{Change, Disk};
 use register::{Plan, Rules};
@@ -446,85 +446,4 @@ fn now() -> Instant {
 fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// What running checks hold of the agent: enough to report, not to keep it alive.
-struct Hook(Weak<Shared>);
-
-impl Reporter for Hook {
-    fn update(&self, check: &CheckId, status: Status, output: String) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.report(check, status, output);
-        }
-    }
-}
-
-impl AliasSource for Hook {
-    fn fetch<'a>(&'a self, query: AliasQuery<'a>) -> AliasAnswer<'a> {
-        Box::pin(async move {
-            match query.node {
-                None => self.local_alias(&query).await,
-                Some(node) => self.remote_alias(node, &query).await,
-            }
-        })
-    }
-}
-
-impl Hook {
-    async fn local_alias(&self, query: &AliasQuery<'_>) -> Result<AliasState, AliasFailure> {
-        let gone = || AliasFailure("the agent is stopping".to_owned());
-        let deadline = tokio::time::Instant::now() + query.wait;
-        let mut changes = self.0.upgrade().ok_or_else(gone)?.changes.subscribe();
-        loop {
-            changes.borrow_and_update();
-            {
-                let shared = self.0.upgrade().ok_or_else(gone)?;
-                let inner = shared.lock();
-                let index = Index(inner.state.changed_at(query.service));
-                if index > query.newer_than || tokio::time::Instant::now() >= deadline {
-                    return Ok(AliasState {
-                        service_found: inner.state.service(query.service).is_some(),
-                        checks: inner
-                            .state
-                            .checks()
-                            .map(|local| &*local.check)
-                            .filter(|c| c.service_id.is_empty() || c.service_id == *query.service)
-                            .cloned()
-                            .collect(),
-                        index,
-                    });
-                }
-            }
-            tokio::select! {
-                changed = changes.changed() => changed.map_err(|_| gone())?,
-                () = tokio::time::sleep_until(deadline) => {}
-            }
-        }
-    }
-
-    async fn remote_alias(
-        &self,
-        node: &NodeName,
-        query: &AliasQuery<'_>,
-    ) -> Result<AliasState, AliasFailure> {
-        let catalog = match self.0.upgrade() {
-            Some(shared) => shared.catalog.clone(),
-            None => return Err(AliasFailure("the agent is stopping".to_owned())),
-        };
-        let asked = NodeQuery {
-            node: node.clone(),
-            token: query.token.clone(),
-            newer_than: query.newer_than,
-            wait: query.wait,
-            stale_max: query.stale_max,
-        };
-        let remote =
-            catalog.remote(asked).await.map_err(|error| AliasFailure(error.to_string()))?;
-        let wanted = |service: &Arc<NodeService>| service.id == *query.service;
-        Ok(AliasState {
-            service_found: query.service.is_empty() || remote.services.iter().any(wanted),
-            checks: remote.checks.iter().map(|check| (**check).clone()).collect(),
-            index: remote.index,
-        })
-    }
 }
