@@ -2,6 +2,7 @@
 
 mod sim;
 mod bench;
+mod durability;
 mod tidy;
 
 use std::process::ExitCode;
@@ -14,6 +15,8 @@ const USAGE: &str = "usage: cargo xtask <chore>
                 run side by side with the peers and write bench/RESULTS.md
   tidy          check the rules of the house: sizes, crate edges, purity, docs, words
   tidy --aims   also list what is above an aim but below the hard stop
+  durability    kill a server again and again under writers: nothing acknowledged is lost
+                [--short] [--restarts N] [--seed N] [--consul BIN]
   sim           simulate clusters under faults, seed by seed; `sim --help` lists its options
 ";
 
@@ -45,6 +48,9 @@ fn run() -> anyhow::Result<ExitCode> {
             Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         ["sim", options @ ..] => sim::run(root, options),
+        ["durability", options @ ..] => {
+            durability::run(root, options, &mut |text| say(&mut out, text))
+        }
         _ => {
             say(&mut out, USAGE);
             Ok(ExitCode::from(2))
