@@ -1,7 +1,7 @@
 //! From words to a command (`reference/cli.md` 1.2).
 
 use crate::command::{Call, Command, Environment, Run};
-use crate::commands::{COMMANDS, NOT_YET, find};
+use crate::commands::{NOT_YET, find};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::flag::Arguments;
 use crate::help;
@@ -142,9 +142,7 @@ fn longest_command(words: &[String]) -> (String, usize) {
     let most = words.iter().take_while(is_part).count();
     for length in (1..=most).rev() {
         let candidate = words[..length].join(" ");
-        let known = COMMANDS.iter().any(|command| command.words == candidate)
-            || NOT_YET.contains(&candidate.as_str());
-        if known {
+        if find(&candidate).is_some() || NOT_YET.contains(&candidate.as_str()) {
             return (candidate, length);
         }
     }

@@ -11,6 +11,7 @@
 //! Layouts and exit codes: `reference/cli.md`.
 
 mod api;
+mod certificate;
 mod command;
 pub mod commands;
 mod dispatch;

@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::HttpService;
 
@@ -24,6 +25,13 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// How long a client may take to send its request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What Go's server says to plain HTTP where it speaks TLS; programs show this text.
+const PLAIN_HTTP_ANSWER: &[u8] =
+    b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+
+/// How much of such a request is read, in bytes, so that its sender gets the answer.
+const PLAIN_HTTP_BYTES_MAX: u64 = 64 << 10;
 
 /// A bound socket.
 pub enum Listener {
@@ -186,9 +194,13 @@ async fn converse(
                 return refuse(stream).await;
             };
             let _ = stream.set_nodelay(true);
-            let handshake = tokio::time::timeout(options.handshake_timeout, acceptor.accept(stream));
+            let handshake =
+                tokio::time::timeout(options.handshake_timeout, shake_hands(stream, acceptor));
             match handshake.await {
-                Ok(Ok(stream)) => speak_any(stream, remote.ip(), service, stop).await,
+                Ok(Ok(Some(stream))) => speak_any(stream, remote.ip(), service, stop).await,
+                Ok(Ok(None)) => {
+                    tracing::debug!(target: "agent.http", client = %remote, "Plain HTTP where TLS is spoken");
+                }
                 Ok(Err(error)) => {
                     tracing::debug!(target: "agent.http", client = %remote, error = %error, "TLS handshake failed");
                 }
@@ -198,6 +210,24 @@ async fn converse(
             }
         }
     }
+}
+
+/// The TLS session, or none when the client speaks plain HTTP and was told so.
+async fn shake_hands(
+    mut stream: TcpStream,
+    acceptor: TlsAcceptor,
+) -> io::Result<Option<TlsStream<TcpStream>>> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    // The method of a request begins with a letter; no TLS record does.
+    if !first[0].is_ascii_uppercase() {
+        return acceptor.accept(stream).await.map(Some);
+    }
+    stream.write_all(PLAIN_HTTP_ANSWER).await?;
+    stream.shutdown().await?;
+    // Closing a socket with unread input would take the answer back.
+    tokio::io::copy(&mut stream.take(PLAIN_HTTP_BYTES_MAX), &mut tokio::io::sink()).await?;
+    Ok(None)
 }
 
 /// Completes when the server is to stop, or nobody is left to say so.
@@ -267,5 +297,56 @@ async fn speak_any<S>(
 fn note_end(error: Option<String>) {
     if let Some(error) = error {
         tracing::trace!(target: "agent.http", error, "Connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a client reads that sends `text` and then waits for the end.
+    async fn answer(text: &'static [u8]) -> (Vec<u8>, io::Result<bool>) {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let names = rustls::server::ResolvesServerCertUsingSni::new();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(names));
+        let client = async {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(text).await.unwrap();
+            let mut read = Vec::new();
+            stream.read_to_end(&mut read).await.unwrap();
+            read
+        };
+        let server = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let shaken = shake_hands(stream, TlsAcceptor::from(Arc::new(config))).await;
+            shaken.map(|session| session.is_some())
+        };
+        tokio::join!(client, server)
+    }
+
+    #[tokio::test]
+    async fn plain_http_where_tls_is_spoken_is_answered_in_plain_http() {
+        for request in [
+            b"GET /v1/kv/x HTTP/1.1\r\nHost: localhost\r\n\r\n".as_slice(),
+            b"PUT /v1/kv/x HTTP/1.1\r\nContent-Length: 1\r\n\r\nx",
+            b"DELETE /",
+        ] {
+            let (read, session) = answer(request).await;
+            assert_eq!(read, PLAIN_HTTP_ANSWER);
+            assert!(matches!(session, Ok(false)));
+        }
+    }
+
+    #[tokio::test]
+    async fn other_noise_is_left_to_tls() {
+        let (read, session) = answer(b"\x00\x01\x02\x03\x04\x05\x06\x07").await;
+        assert!(!read.starts_with(b"HTTP"));
+        assert!(session.is_err());
     }
 }

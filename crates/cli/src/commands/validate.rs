@@ -7,6 +7,12 @@ use crate::command::{Call, Command, Run};
 use crate::failure::{Failure, Outcome, Tried as _};
 use crate::flag::Flag;
 
+/// Its flags.
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::text("config-format", "Read every file as this format: hcl or json."),
+    Flag::bool("quiet", "Print neither success nor warnings."),
+];
+
 pub(super) const COMMAND: Command = Command {
     words: "validate",
     synopsis: "Check configuration files",
@@ -15,17 +21,17 @@ pub(super) const COMMAND: Command = Command {
            could start with them. They must be complete, so give all at once.\n\n\
            \x20   $ consul validate /etc/consul.d",
     api: ApiFlags::NONE,
-    flags: || {
-        vec![
-            Flag::text("config-format", "Read every file as this format: hcl or json."),
-            Flag::bool("quiet", "Print neither success nor warnings."),
-        ]
-    },
+    flags: || FLAGS.to_vec(),
     run: Run::Here(run),
 };
 
 fn run(call: &mut Call) -> Outcome {
     let files = call.arguments.words.clone();
+    check(call, files)
+}
+
+/// Says whether an agent could start with `files`.
+pub(super) fn check(call: &mut Call, files: Vec<String>) -> Outcome {
     if files.is_empty() {
         return Err(Failure::new("Must specify at least one config file or directory"));
     }
@@ -38,7 +44,7 @@ fn run(call: &mut Call) -> Outcome {
     let loaded = config::load(&sources, &Disk, &agent::read_environment())
         .tried("Config validation failed")?;
     if !call.arguments.bool("quiet") {
-        for warning in loaded.warnings.iter().chain(&loaded.without_effect) {
+        for warning in &loaded.warnings {
             call.ui.error(warning);
         }
         call.ui.output("Configuration is valid!");
