@@ -175,7 +175,9 @@ impl<D: Dialogue> Loop<D> {
             let now = Instant::now();
             if !success {
                 self.failures += 1;
-                anyhow::ensure!(self.failures < FAILURES, "too many requests fail");
+                if self.failures >= FAILURES {
+                    bail!("too many requests fail: {}", connection.dialogue.excuse());
+                }
             } else if now >= self.from {
                 self.latency.add(now - connection.asked);
             }

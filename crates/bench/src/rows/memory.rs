@@ -62,15 +62,19 @@ pub(super) fn many_keys(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
 
 fn load(server: &Server, keys: usize) -> anyhow::Result<Turn> {
     let before = server.resident()?;
-    let per_txn = if server.kind == Kind::Etcd { PER_TXN / 2 } else { PER_TXN };
+    let (per_txn, loaders) = match server.kind {
+        Kind::Etcd => (PER_TXN / 2, LOADERS),
+        Kind::Ours | Kind::Consul if has_transactions(server)? => (PER_TXN, LOADERS),
+        Kind::Ours | Kind::Consul => (1, LOADERS * 8),
+    };
     // In portions, so that the generator does not hold all transactions at once.
     for portion in 0..keys.div_ceil(PER_TXN * 1000) {
         let from = portion * PER_TXN * 1000;
         let to = (from + PER_TXN * 1000).min(keys);
-        let mut scripts = vec![Vec::new(); LOADERS];
+        let mut scripts = vec![Vec::new(); loaders];
         for (number, first) in (from..to).step_by(per_txn).enumerate() {
             let last = (first + per_txn).min(to);
-            scripts[number % LOADERS].push(transaction(server.kind, first, last));
+            scripts[number % loaders].push(transaction(server.kind, first, last));
         }
         let scripts = scripts.into_iter().map(Script::once);
         let (address, pid) = (server.address, server.pid());
@@ -86,7 +90,7 @@ fn load(server: &Server, keys: usize) -> anyhow::Result<Turn> {
     let (raw, after) = ((keys * (KEY + VALUE)) as u64, server.resident()?);
     Ok(Turn {
         remark: format!(
-            "resident {:.0} MB for {:.0} MB of raw data, before it {:.0} MB",
+            "resident {:.0} MB for {:.0} MB of raw data, before it {:.0} MB; {per_txn} keys in a request",
             megabytes(after),
             megabytes(raw),
             megabytes(before)
@@ -95,10 +99,18 @@ fn load(server: &Server, keys: usize) -> anyhow::Result<Turn> {
     })
 }
 
+/// Whether `/v1/txn` is there: keys are loaded one by one if it is not.
+fn has_transactions(server: &Server) -> anyhow::Result<bool> {
+    Ok(http::call(server.address, "PUT", "/v1/txn", b"[]")?.status != 501)
+}
+
 fn transaction(kind: Kind, first: usize, last: usize) -> Vec<u8> {
     let pairs: Vec<(String, Vec<u8>)> = (first..last).map(pair).collect();
     if kind == Kind::Etcd {
         return grpc::put_many(pairs.iter().map(|(key, value)| (key.as_bytes(), value.as_slice())));
+    }
+    if let [(key, value)] = pairs.as_slice() {
+        return http::request("PUT", &format!("/v1/kv/{key}"), value);
     }
     let operations: Vec<serde_json::Value> = pairs
         .iter()

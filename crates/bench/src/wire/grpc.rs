@@ -158,6 +158,10 @@ impl Dialogue for Calls {
         self.messages += heard.messages;
         Ok(heard.ended.then_some(self.messages > 0))
     }
+
+    fn excuse(&self) -> String {
+        "a call without a message".to_owned()
+    }
 }
 
 /// A protobuf field of bytes: `number` from 1 to 15.

@@ -11,6 +11,9 @@ use super::{Dialogue, Script};
 /// The longest head of an answer that is taken, in bytes.
 const HEAD_LIMIT: usize = 16 * 1024;
 
+/// Of the body of an answer that is no success, about so many bytes are kept to be shown.
+const EXCUSE: usize = 200;
+
 /// Renders a request on a connection that stays open.
 pub(crate) fn request(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n").into_bytes();
@@ -124,7 +127,7 @@ impl Parser {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        if self.keeps_body {
+        if self.keeps_body || (self.status != 200 && self.body.len() < EXCUSE) {
             self.body.extend_from_slice(bytes);
         }
     }
@@ -215,6 +218,11 @@ impl Dialogue for Requests {
         let Some(used) = self.parser.feed(bytes)? else { return Ok(None) };
         ensure!(used == bytes.len(), "the peer said more than it was asked");
         Ok(Some(self.parser.status == 200))
+    }
+
+    fn excuse(&self) -> String {
+        let body: Vec<u8> = self.parser.body.iter().copied().take(EXCUSE).collect();
+        format!("{} {}", self.parser.status, String::from_utf8_lossy(&body))
     }
 }
 

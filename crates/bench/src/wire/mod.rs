@@ -17,6 +17,9 @@ pub(crate) trait Dialogue {
     /// # Errors
     /// The peer does not speak the protocol, or ended the conversation.
     fn hear(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> anyhow::Result<Option<bool>>;
+
+    /// What the peer said when the last request was no success.
+    fn excuse(&self) -> String;
 }
 
 /// Requests to send in order: the list again and again, or once.
