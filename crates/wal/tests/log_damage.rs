@@ -164,6 +164,31 @@ fn a_full_disk_refuses_the_append_and_room_makes_it_work_again() {
 }
 
 #[test]
+fn a_disk_without_room_for_a_large_segment_gets_a_small_one() {
+    let disk = MemDisk::with_faults(1);
+    let options = LogOptions { segment_bytes_first: 1024, segment_bytes_max: 64 << 10 };
+    let (mut log, _) = Log::open(Arc::new(disk.clone()), "log", options).unwrap();
+    let mut index = 0;
+    while segments(&disk).len() < 3 {
+        index += 1;
+        log.append(&[entry(index)]).unwrap();
+    }
+    // The next segment would have 8 KiB.
+    disk.set_capacity(Some(disk.used() + 1500));
+    let error = loop {
+        index += 1;
+        if let Err(error) = log.append(&[entry(index)]) {
+            break error;
+        }
+    };
+    assert!(error.is_full(), "{error}");
+    assert_eq!(segments(&disk).len(), 4);
+    assert_eq!(log.sync().unwrap(), Index(index - 1));
+    let (log, _) = Log::open(Arc::new(disk), "log", options).unwrap();
+    assert_eq!(log.last_index(), Index(index - 1));
+}
+
+#[test]
 fn prefixes_go_by_whole_segments_and_free_their_room() {
     let disk = disk_with(40);
     let (mut log, _) = open(&disk).unwrap();

@@ -385,10 +385,19 @@ impl Log {
     /// Goes on in a new segment that has room for `bytes` of records.
     fn start_segment(&mut self, bytes: u64) -> Result<(), LogError> {
         self.sync()?;
-        let size = self.next_segment_bytes().max(PREAMBLE_BYTES as u64 + bytes);
+        let bytes = PREAMBLE_BYTES as u64 + bytes;
+        let (size, least) =
+            (self.next_segment_bytes().max(bytes), self.options.segment_bytes_first.max(bytes));
         let unused = self.active().is_empty();
         let starts_anew = unused && self.active().identity.starts_anew;
-        let segment = self.make_segment(self.active().next(), starts_anew, size)?;
+        let next = self.active().next();
+        let segment = match self.make_segment(next, starts_anew, size) {
+            // What room there is does until there is more.
+            Err(error) if error.is_full() && least < size => {
+                self.make_segment(next, starts_anew, least)?
+            }
+            made => made?,
+        };
         if unused {
             let stale = self.segments.pop().map(|segment| segment.path);
             self.remove_stale(stale);
