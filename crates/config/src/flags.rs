@@ -33,6 +33,15 @@ pub enum FlagTarget {
     Source,
 }
 
+/// What takes the place of an old flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// Another flag, perhaps with its value.
+    Flag(&'static str),
+    /// The option of this dotted key.
+    Field(&'static str),
+}
+
 /// One flag.
 #[derive(Clone, Copy, Debug)]
 pub struct AgentFlag {
@@ -44,8 +53,8 @@ pub struct AgentFlag {
     pub target: FlagTarget,
     /// Help text of our own.
     pub help: &'static str,
-    /// The flag to use instead, for an old one.
-    pub instead: Option<&'static str>,
+    /// What to use instead, for an old one.
+    pub instead: Option<Instead>,
 }
 
 impl AgentFlag {
@@ -58,8 +67,23 @@ impl AgentFlag {
     }
 
     const fn replaced_by(mut self, flag: &'static str) -> Self {
-        self.instead = Some(flag);
+        self.instead = Some(Instead::Flag(flag));
         self
+    }
+
+    /// Marks a flag whose work an option of the configuration files does.
+    const fn replaced_by_field(mut self, key: &'static str) -> Self {
+        self.instead = Some(Instead::Field(key));
+        self
+    }
+
+    /// What to say about the use of an old flag.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let instead = match self.instead? {
+            Instead::Flag(flag) => format!("'-{flag}' flag"),
+            Instead::Field(key) => format!("'{key}' field"),
+        };
+        Some(format!("The flag '-{}' is deprecated. Use the {instead} instead.", self.name))
     }
 }
 
@@ -96,7 +120,8 @@ pub const AGENT_FLAGS: &[AgentFlag] = &[
         "Watch the configuration files and reload when one changes.",
     ),
     flag("bind", Str, "bind_addr", "Address that cluster communication listens on."),
-    flag("bootstrap", Bool, "bootstrap", "Start a new cluster with this server alone."),
+    flag("bootstrap", Bool, "bootstrap", "Old spelling of -bootstrap-expect=1.")
+        .replaced_by("bootstrap-expect=1"),
     flag(
         "bootstrap-expect",
         Int,
@@ -232,9 +257,11 @@ pub const AGENT_FLAGS: &[AgentFlag] = &[
     flag("server", Bool, "server", "Run as a server."),
     flag("server-port", Int, "ports.server", "Port of RPC and Raft."),
     flag("syslog", Bool, "enable_syslog", "Log to syslog too."),
-    flag("ui", Bool, "ui_config.enabled", "Serve the web interface."),
+    flag("ui", Bool, "ui_config.enabled", "Serve the web interface.")
+        .replaced_by_field("ui_config.enabled"),
     flag("ui-content-path", Str, "ui_config.content_path", "Path of the web interface."),
-    flag("ui-dir", Str, "ui_config.dir", "Folder with another web interface."),
+    flag("ui-dir", Str, "ui_config.dir", "Folder with another web interface.")
+        .replaced_by_field("ui_config.dir"),
 ];
 
 /// The flag of a name without dashes.

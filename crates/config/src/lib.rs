@@ -31,7 +31,7 @@ pub mod value;
 pub use build::definitions::validate_check;
 pub use build::encrypt_key;
 pub use file_system::{Disk, FileSystem};
-pub use flags::{AGENT_FLAGS, AgentFlag, FlagKind, FlagTarget};
+pub use flags::{AGENT_FLAGS, AgentFlag, FlagKind, FlagTarget, Instead};
 pub use load::{Environment, InterfaceAddr, LoadError, Loaded, Sources, load, validate};
 pub use reload::{ReloadPart, ReloadPlan};
 pub use runtime::RuntimeConfig;

@@ -166,12 +166,8 @@ fn flag_settings(
         let FlagTarget::Option(key) = flag.target else { continue };
         let Some(option) = options::find(key) else { continue };
         let value = flag_value(flag, text)?;
-        if let Some(instead) = flag.instead {
-            let warning =
-                format!("The flag '-{name}' is deprecated. Use the '-{instead}' flag instead.");
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
+        if let Some(warning) = flag.warning().filter(|warning| !warnings.contains(warning)) {
+            warnings.push(warning);
         }
         let early = matches!(option.kind, Kind::List) && !key.contains('.');
         if early { &mut lists } else { &mut others }.merge(option, value);

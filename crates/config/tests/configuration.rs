@@ -69,6 +69,24 @@ fn one_expected_server_is_bootstrap_mode() {
 }
 
 #[test]
+fn old_flags_work_and_each_names_the_new_spelling_once() {
+    let server = "-data-dir=/d -bind=127.0.0.1 -server";
+    for (flags, expected) in [
+        ("-join=a -join=b", "The flag '-join' is deprecated. Use the '-retry-join' flag instead."),
+        ("-ui", "The flag '-ui' is deprecated. Use the 'ui_config.enabled' field instead."),
+        ("-ui-dir=/x", "The flag '-ui-dir' is deprecated. Use the 'ui_config.dir' field instead."),
+        (
+            "-bootstrap",
+            "The flag '-bootstrap' is deprecated. Use the '-bootstrap-expect=1' flag instead.",
+        ),
+    ] {
+        let warnings = load(&format!("{server} {flags}")).unwrap().warnings;
+        let about = warnings.iter().filter(|warning| warning.contains("is deprecated"));
+        assert_eq!(about.collect::<Vec<_>>(), [expected], "{flags}");
+    }
+}
+
+#[test]
 fn several_client_addresses_and_unix_sockets_are_listened_on() {
     let config = load(
         "-dev -client='127.0.0.1 ::1' -hcl='addresses { http = \"unix:///run/c.sock 127.0.0.9\" } \

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use config::flags::{AGENT_FLAGS, FlagKind, FlagTarget};
+use config::flags::{AGENT_FLAGS, FlagKind, FlagTarget, Instead};
 use config::options::definitions::{CHECK, SERVICE};
 use config::options::{self, Kind, deprecated};
 use types::GoDuration;
@@ -51,7 +51,14 @@ fn flags_are_sorted_and_set_options_of_their_type() {
     assert!(AGENT_FLAGS.is_sorted_by(|a, b| a.name < b.name));
     for flag in AGENT_FLAGS {
         assert!(!flag.help.is_empty());
-        assert!(flag.instead.is_none_or(|name| AGENT_FLAGS.iter().any(|flag| flag.name == name)));
+        match flag.instead {
+            Some(Instead::Flag(text)) => {
+                let name = text.split('=').next().unwrap();
+                assert!(AGENT_FLAGS.iter().any(|flag| flag.name == name), "{text}");
+            }
+            Some(Instead::Field(key)) => assert!(options::find(key).is_some(), "{key}"),
+            None => {}
+        }
         let FlagTarget::Option(key) = flag.target else { continue };
         let option = options::find(key).unwrap_or_else(|| panic!("-{} sets {key}", flag.name));
         let same = matches!(

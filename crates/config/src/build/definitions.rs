@@ -27,7 +27,7 @@ pub(super) fn read(build: &mut Build<'_>) -> Result<DefinitionSource, String> {
     }
     for value in settings.objects("checks") {
         let id = check_name(value);
-        let json = check_json(build, value, &id);
+        let json = check_json(build, value, "");
         out.checks.push(from_json(json, &format!("check {}", quote(&id)))?);
     }
     for value in settings.objects("watches") {
@@ -191,8 +191,7 @@ fn to_json(build: &mut Build<'_>, fields: &'static [Field], value: &Value, path:
 fn field_json(build: &mut Build<'_>, field: &Field, value: &Value, path: &str) -> Json {
     let mut one = |fields: &'static [Field], value: &Value| match field.key {
         "check" | "checks" if matches!(field.kind, Kind::Object(_) | Kind::Objects(_)) => {
-            let id = check_name(value);
-            check_json(build, value, &id)
+            check_json(build, value, path)
         }
         _ => to_json(build, fields, value, path),
     };
@@ -211,8 +210,9 @@ fn field_json(build: &mut Build<'_>, field: &Field, value: &Value, path: &str) -
 
 /// A check; wrong durations are noted under `check[id].field`. `script` becomes
 /// `args` that run the shell: Consul dropped it, files of old still hold it.
-fn check_json(build: &mut Build<'_>, value: &Value, id: &str) -> Json {
+fn check_json(build: &mut Build<'_>, value: &Value, service: &str) -> Json {
     let Value::Object(object) = value else { return value.to_json() };
+    let id = &check_name(value);
     let mut object: BTreeMap<String, Value> = object.clone();
     for field in CHECK.iter().filter(|field| matches!(field.kind, Kind::Duration)) {
         let Some(Value::Str(text)) = object.get(field.key) else { continue };
@@ -232,10 +232,13 @@ fn check_json(build: &mut Build<'_>, value: &Value, id: &str) -> Json {
         .remove("script")
         .filter(|script| matches!(script, Value::Str(text) if !text.is_empty()))
     {
+        let whose = match id.is_empty() {
+            true => format!("a check of service {}", quote(service)),
+            false => format!("check {}", quote(id)),
+        };
         build.warnings.push(format!(
-            "The 'script' field of check {} is deprecated. Use the 'args' field instead: args = \
-             [\"/bin/sh\", \"-c\", …].",
-            quote(id)
+            "The 'script' field of {whose} is deprecated. Use the 'args' field instead: args = \
+             [\"/bin/sh\", \"-c\", …]."
         ));
         object.entry("args".to_owned()).or_insert_with(|| {
             let words = ["/bin/sh".to_owned(), "-c".to_owned(), script];
