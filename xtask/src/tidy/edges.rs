@@ -82,6 +82,27 @@ pub(super) const PLACES: &[Place] = &[
         &["types", "store", "raft", "wal", "acl", "filter", "contract", "domains"],
     ),
     place("bench", Ring::Tools, &["types", "client"]),
+    place(
+        "fuzz",
+        Ring::Tools,
+        &[
+            "types",
+            "store",
+            "raft",
+            "wal",
+            "acl",
+            "dns",
+            "filter",
+            "config",
+            "contract",
+            "domains",
+            "checks",
+            "http-server",
+            "server",
+            "agent",
+            "cli",
+        ],
+    ),
     place("xtask", Ring::Tools, &[]),
 ];
 
