@@ -154,12 +154,19 @@ impl<L: LogReader> Core<L> {
         Ok(core)
     }
 
-    /// A crash may have come between a snapshot and the removal of the log that it replaces.
+    /// A crash may have come between a snapshot and the removal of the log that it replaces:
+    /// one that ends before the snapshot, or that has another entry where the snapshot ends.
     fn check_log_bounds(&mut self, snapshot_end: LogPosition) -> Result<(), LogError> {
-        if self.log.last() < snapshot_end.index {
+        let (first, last, end) = (self.log.first(), self.log.last(), snapshot_end.index);
+        let is_inside = end >= first && end <= last;
+        if last < end || (is_inside && self.log.reader.term(end)? != snapshot_end.term) {
             let write = self.next_write();
             self.log.reset(snapshot_end);
             self.actions.push_back(Action::ResetLog { write, last: snapshot_end });
+            if let Some(snapshot) = &self.snapshot {
+                let (members, index) = (&snapshot.configuration, snapshot.configuration_index);
+                self.configurations.reset(members.clone(), index);
+            }
         } else if self.log.first() > snapshot_end.index.next() {
             let (first, end) = (self.log.first(), snapshot_end.index);
             return Err(LogError(format!("log begins at {first} but the snapshot ends at {end}")));
