@@ -58,7 +58,7 @@ impl Parts {
         let (stop_leader, leader_stops) = watch::channel(false);
         let (_members, members) = watch::channel(vec![handle.lan_member()]);
         let mut leader = JoinSet::new();
-        leader.spawn(server::leader::run(server.clone(), members, leader_stops));
+        leader.spawn(server::leader::run(server.clone(), handle.node(), members, leader_stops));
 
         let metrics = Metrics::install(&running.telemetry, running.identity.node_name.as_str());
         let catalog = ServerCatalog::new(server.clone(), running.identity.datacenter.clone());

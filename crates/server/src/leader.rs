@@ -12,7 +12,7 @@ use domains::kv::{TOMBSTONES, TombstoneReap};
 use store::State;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
-use types::catalog::{Meta, NodeService, RegisterRequest, Weights};
+use types::catalog::{Meta, Node, NodeService, RegisterRequest, Weights};
 use types::check::{HealthCheck, Status};
 use types::member::{Member, MemberStatus};
 use types::{Index, SecretId};
@@ -28,9 +28,12 @@ const TOMBSTONE_STEP: Duration = Duration::from_secs(30);
 
 const SERF_HEALTH: &str = "serfHealth";
 
-/// Runs the duties of a leader whenever this server leads, until `stop`.
+/// Runs the duties of a leader whenever this server leads, until `stop`. What the
+/// server's own agent says of its node is registered with it: the agent registers the
+/// same at the same time, and whichever comes second must change nothing.
 pub async fn run(
     server: Server,
+    own: Node,
     mut members: watch::Receiver<Vec<Member>>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -42,7 +45,7 @@ pub async fn run(
         }
         tracing::info!(target: "agent.server", "cluster leadership acquired");
         tokio::select! {
-            () = lead(&server, &mut members) => {}
+            () = lead(&server, &own, &mut members) => {}
             () = until(&mut roles, false) => {
                 tracing::info!(target: "agent.server", "cluster leadership lost");
             }
@@ -58,15 +61,15 @@ async fn until(flag: &mut watch::Receiver<bool>, value: bool) {
     }
 }
 
-async fn lead(server: &Server, members: &mut watch::Receiver<Vec<Member>>) {
+async fn lead(server: &Server, own: &Node, members: &mut watch::Receiver<Vec<Member>>) {
     let mut reconcile = tokio::time::interval(RECONCILE_INTERVAL);
     reconcile.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reaping = tokio::time::interval(TOMBSTONE_STEP);
     let mut bins = TombstoneBins::default();
     loop {
         tokio::select! {
-            _ = reconcile.tick() => reconcile_members(server, members).await,
-            Ok(()) = members.changed() => reconcile_members(server, members).await,
+            _ = reconcile.tick() => reconcile_members(server, own, members).await,
+            Ok(()) = members.changed() => reconcile_members(server, own, members).await,
             now = reaping.tick() => {
                 let newest = newest_tombstone(&server.store().snapshot());
                 if let Some(index) = bins.handle_step(newest, now) {
@@ -77,26 +80,30 @@ async fn lead(server: &Server, members: &mut watch::Receiver<Vec<Member>>) {
     }
 }
 
-async fn reconcile_members(server: &Server, members: &mut watch::Receiver<Vec<Member>>) {
+async fn reconcile_members(
+    server: &Server,
+    own: &Node,
+    members: &mut watch::Receiver<Vec<Member>>,
+) {
     let members = members.borrow_and_update().clone();
     for member in &members {
-        if let Err(error) = reconcile_member(server, member).await {
+        if let Err(error) = reconcile_member(server, own, member).await {
             tracing::error!(target: "agent.server", member = %member.name, error = %error, "failed to reconcile member");
         }
     }
 }
 
-async fn reconcile_member(server: &Server, member: &Member) -> Result<(), CallError> {
+async fn reconcile_member(server: &Server, own: &Node, member: &Member) -> Result<(), CallError> {
     if member.status != MemberStatus::Alive {
         return Ok(());
     }
-    let Some(request) = registration_of(member, &server.store().snapshot()) else { return Ok(()) };
+    let Some(request) = registration_of(member, own, &server.store().snapshot()) else { return Ok(()) };
     tracing::info!(target: "agent.server", member = %member.name, partition = "default", "member joined, marking health alive");
     server.write_typed(Register(request), &SecretId::default()).await
 }
 
 /// The registration that a living member needs; `None` if the catalog has it already.
-fn registration_of(member: &Member, state: &State) -> Option<RegisterRequest> {
+fn registration_of(member: &Member, own: &Node, state: &State) -> Option<RegisterRequest> {
     let name = member.name.as_str();
     let node = state.peek(&NODES, node_key(name).as_bytes());
     let service = (member.tags.get("role").map(String::as_str) == Some("consul"))
@@ -125,6 +132,7 @@ fn registration_of(member: &Member, state: &State) -> Option<RegisterRequest> {
         ..HealthCheck::default()
     };
     let version = member.tags.get("build").map(|build| build.split(':').next().unwrap_or(""));
+    let node = node.or_else(|| (own.node.as_str() == name).then_some(own));
     let mut meta = node.and_then(|node| node.meta.clone()).unwrap_or_default();
     if let Some(version) = version {
         meta.insert("consul-version".to_owned(), version.to_owned());
@@ -237,11 +245,11 @@ mod tests {
                 .into(),
             ..Member::default()
         };
-        let request = registration_of(&member, &store.snapshot()).expect("it is not there yet");
+        let request = registration_of(&member, &Node::default(), &store.snapshot()).expect("it is not there yet");
         let fsm = crate::fsm::Fsm::new(store.clone());
         let command = Box::new(Register(request));
         let one = std::iter::once((Index(1), crate::fsm::FsmCommand::Typed(command)));
         assert!(fsm.apply(one).expect("known").remove(0).is_ok());
-        assert_eq!(registration_of(&member, &store.snapshot()), None);
+        assert_eq!(registration_of(&member, &Node::default(), &store.snapshot()), None);
     }
 }
