@@ -25,6 +25,9 @@ pub(crate) struct Cluster {
     pub(crate) network: Network,
     pub(crate) clients: Clients,
     pub(crate) faults_end: Time,
+    /// Until then new leaders are doomed.
+    pub(crate) cursed_until: Time,
+    elections: u64,
     /// Partitions and storms so far.
     pub(crate) partitions: u64,
 }
@@ -34,7 +37,10 @@ impl Cluster {
     pub(crate) fn new(seed: u64, scenario: Scenario, base: Instant, keep_text: bool) -> Self {
         let servers = u64::from(scenario.servers);
         let mut rng = fastrand::Rng::with_seed(seed.wrapping_mul(64).wrapping_add(servers));
-        let weather = Weather::draw(&mut rng);
+        let mut weather = Weather::draw(&mut rng);
+        if let Some(bug) = scenario.bug {
+            weather.favour(bug);
+        }
         let mut world = World::new(rng, scenario, keep_text);
         world.default_reads_promised = weather.clocks == Tempers::Steady;
         world.say(format_args!("seed {seed}, {} servers, {weather:?}", scenario.servers));
@@ -47,7 +53,17 @@ impl Cluster {
         }
         let faults_end = Time(0).after(weather.duration);
         let network = Network::default();
-        Cluster { world, weather, servers, network, clients, faults_end, partitions: 0 }
+        Cluster {
+            world,
+            weather,
+            servers,
+            network,
+            clients,
+            faults_end,
+            cursed_until: Time(0),
+            elections: 0,
+            partitions: 0,
+        }
     }
 
     /// Faults, then recovery, then rest; checks along the way and at the end.
@@ -90,6 +106,10 @@ impl Cluster {
     fn run_until(&mut self, end: Time) -> bool {
         while let Some(event) = self.world.next_event(end) {
             self.handle(event);
+            if self.world.observer.counts.elections > self.elections {
+                self.elections = self.world.observer.counts.elections;
+                self.elected();
+            }
             for packet in std::mem::take(&mut self.world.outgoing) {
                 self.network.send(packet, &self.weather, &mut self.world);
             }
@@ -145,6 +165,7 @@ impl Cluster {
             Event::Start(node) => self.start(usize::from(node.0)),
             Event::Resume(node) => self.servers[usize::from(node.0)].paused = None,
             Event::Heal(healing) => self.heal(&healing),
+            Event::Strike { node, incarnation } => self.strike(node, incarnation),
             Event::Fault => self.fault(),
             Event::Admin => self.administer(),
         }

@@ -12,7 +12,24 @@ use crate::server::{Doom, member};
 use crate::world::{Event, Healing, Node};
 
 /// How many kinds of faults [`Cluster::fault`] knows.
-pub(crate) const KINDS: usize = 14;
+pub(crate) const KINDS: usize = 16;
+
+/// Some of the kinds: loss of power, a split network, a frozen server, many entries at once,
+/// short-lived leaders.
+pub(crate) const POWER: usize = 0;
+pub(crate) const SPLIT: usize = 3;
+pub(crate) const FREEZE: usize = 7;
+const FLOOD: usize = 14;
+pub(crate) const CURSE: usize = 15;
+
+/// These weights, and zero for all other kinds.
+pub(crate) fn weights(of: &[(usize, u32)]) -> [u32; KINDS] {
+    let mut weights = [0; KINDS];
+    for (kind, weight) in of {
+        weights[*kind] = *weight;
+    }
+    weights
+}
 
 impl Cluster {
     /// Does the next fault, and lets another follow.
@@ -34,17 +51,17 @@ impl Cluster {
         }
         let node = self.victim();
         match kind {
-            0 => self.crash(node, true),
+            POWER => self.crash(node, true),
             1 => self.crash(node, false),
             2 => self.crash_many(),
-            3 => self.split(),
+            SPLIT => self.split(),
             4 => self.cut_off(node, true, true),
             5 => {
                 let inwards = self.world.rng.bool();
                 self.cut_off(node, inwards, !inwards);
             }
             6 => self.storm(),
-            7 => self.freeze(node),
+            FREEZE => self.freeze(node),
             8 => self.slow_disk(node),
             9 => self.fill_disk(node),
             10 => {
@@ -53,7 +70,9 @@ impl Cluster {
             }
             11 => self.doom(node),
             12 => self.disturb_clock(node),
-            _ => self.time_out_early(node),
+            13 => self.time_out_early(node),
+            FLOOD => self.flood(),
+            _ => self.curse(),
         }
     }
 
@@ -127,6 +146,9 @@ impl Cluster {
         }
         self.say(format_args!("{node} is cut off, inwards {inwards}, outwards {outwards}"));
         self.cut(cut);
+        if self.weather.weights[FLOOD] > 0 {
+            self.flood();
+        }
     }
 
     fn storm(&mut self) {
@@ -138,6 +160,64 @@ impl Cluster {
         self.network.storm = Some(Storm { number, lost, delay });
         let wait = self.lasting(500);
         self.world.schedule_in(wait, Event::Heal(Healing::Storm(number)));
+    }
+
+    /// Whoever leads, or still thinks so, gets more entries than it can send at once.
+    fn flood(&mut self) {
+        for place in 0..self.servers.len() {
+            let server = &mut self.servers[place];
+            if !server.is_leader() || server.paused.is_some() {
+                continue;
+            }
+            let count = self.world.rng.usize(1..40);
+            self.world.say(format_args!("FAULT {count} barriers flood {}", server.node));
+            server.handle(&mut self.world, |process, _| {
+                let batch = vec![raft::Proposal::barrier(); count];
+                // One that transfers its leadership refuses.
+                let _ = process.core.propose(batch, process.local);
+                Ok(())
+            });
+        }
+    }
+
+    /// For a while, whoever wins an election will not last.
+    fn curse(&mut self) {
+        let wait = self.lasting(1500);
+        self.cursed_until = self.world.now.after(wait);
+        self.say(format_args!("leaders are cursed for {wait:?}"));
+    }
+
+    /// There is a new leader.
+    pub(crate) fn elected(&mut self) {
+        if self.world.now >= self.cursed_until || self.world.now >= self.faults_end {
+            return;
+        }
+        if self.world.rng.bool() {
+            self.flood();
+        }
+        let leaders = self.servers.iter().filter(|server| server.is_leader());
+        let leaders: Vec<(Node, u64)> = leaders.map(|s| (s.node, s.incarnation)).collect();
+        for (node, incarnation) in leaders {
+            match self.world.rng.u8(0..4) {
+                0 => {
+                    let doom = Doom::AfterWrites(self.world.rng.u32(0..6));
+                    self.servers[usize::from(node.0)].doom = Some(doom);
+                }
+                1 => self.cut_off(node, false, true),
+                _ => {
+                    let wait = self.world.millis(2, 80);
+                    self.world.schedule_in(wait, Event::Strike { node, incarnation });
+                }
+            }
+        }
+    }
+
+    /// A curse comes true.
+    pub(crate) fn strike(&mut self, node: Node, incarnation: u64) {
+        if self.servers[usize::from(node.0)].incarnation == incarnation {
+            let power = self.world.rng.bool();
+            self.crash(node, power);
+        }
     }
 
     fn freeze(&mut self, node: Node) {
@@ -269,6 +349,20 @@ impl Cluster {
             world.say(format_args!("ADMIN {node} {change:?}: {result:?}"));
             Ok(())
         });
+        if dice < 2 {
+            self.disturb_transfer(Node(place as u8), who);
+        }
+    }
+
+    /// The server that is to lead hears of it late, when there may be another leader.
+    fn disturb_transfer(&mut self, leader: Node, target: Node) {
+        if self.weather.weights[FREEZE] == 0 {
+            return;
+        }
+        self.freeze(target);
+        if self.world.rng.bool() {
+            self.servers[usize::from(leader.0)].doom = Some(Doom::AfterWrites(2));
+        }
     }
 
     /// Whether all voters have the configuration that this leader has, durably.

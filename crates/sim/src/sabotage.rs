@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use raft::{AppendEntries, AppendEntriesResponse, Body, LogPosition, Message};
+use raft::{AppendEntries, AppendEntriesResponse, Body, LogPosition, Message, RequestId};
 use types::Index;
 use wal::{Disk, DiskError, DiskFile};
 
@@ -75,16 +75,19 @@ fn keep_own(process: &Process, body: &mut AppendEntries) {
     }
 }
 
-/// Lets a nonvoter's answer answer for a voter too.
+/// Lets a nonvoter's answer answer for that voter too that has least.
 fn forge(process: &mut Process, has: Index, answer: &AppendEntriesResponse) {
     let latest = &process.core.configurations().latest;
-    let is_forged =
-        |(_, (to, last)): &(_, &(Node, Index))| *last <= has && latest.is_voter(&to.id());
-    let waiting = process.sent.iter().find(is_forged).map(|(request, (to, _))| (*request, *to));
-    if let Some((request, to)) = waiting {
+    let followers = process.core.followers_status();
+    let voters = followers.into_iter().filter(|follower| latest.is_voter(&follower.id));
+    let Some(last) = voters.min_by_key(|follower| follower.matched) else { return };
+    let waiting =
+        process.sent.iter().filter(|(_, (to, last_sent))| to.id() == last.id && *last_sent <= has);
+    let waiting: Vec<RequestId> = waiting.map(|(request, _)| *request).collect();
+    for request in waiting {
         process.sent.remove(&request);
         let body = Body::AppendEntriesResponse(answer.clone());
-        process.core.handle_message(to.id(), Message { request, body }, process.local);
+        process.core.handle_message(last.id.clone(), Message { request, body }, process.local);
     }
 }
 

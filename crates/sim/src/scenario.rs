@@ -10,7 +10,7 @@ use raft::Options;
 
 use crate::bug::Bug;
 use crate::clock::Tempers;
-use crate::nemesis::KINDS;
+use crate::nemesis::{self, KINDS};
 
 /// What to simulate; with a seed it says everything about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub(crate) struct Weather {
     pub(crate) stuck: u32,
     /// Of a thousand lost requests, those whose sender is told.
     pub(crate) told: u32,
-    /// Weights of the kinds in [`crate::nemesis`].
+    /// Weights of the kinds in [`nemesis`].
     pub(crate) weights: [u32; KINDS],
     pub(crate) options: Options,
 }
@@ -84,12 +84,12 @@ impl Weather {
         for weight in &mut weights {
             *weight = if rng.bool() { rng.u32(1..10) } else { 0 };
         }
-        let rough = rng.bool();
+        let pause = [80, 200, 500][rng.usize(0..3)];
         let some = |rng: &mut Rng, most: u32| if rng.bool() { rng.u32(0..=most) } else { 0 };
         Weather {
             clocks: if wild { Tempers::Wild } else { Tempers::Steady },
             duration: Duration::from_millis(rng.u64(5000..9000)),
-            pause: Duration::from_millis(if rough { 150 } else { 500 }),
+            pause: Duration::from_millis(pause),
             admin: rng.bool().then(|| Duration::from_millis(rng.u64(200..1500))),
             careful: rng.bool(),
             lost: some(rng, 60),
@@ -98,6 +98,32 @@ impl Weather {
             told: some(rng, 1000),
             weights,
             options: draw_options(rng),
+        }
+    }
+
+    /// Makes the weather one in which a planted bug that needs rare coincidences shows sooner.
+    pub(crate) fn favour(&mut self, bug: Bug) {
+        match bug {
+            Bug::CommitOlderTerm => {
+                self.weights = nemesis::weights(&[(nemesis::CURSE, 9), (nemesis::POWER, 1)]);
+                self.options.max_append_entries = 1;
+                self.options.max_in_flight = 1;
+                self.options.trailing_logs = 60;
+                self.options.snapshot_threshold = 500;
+                self.pause = Duration::from_millis(200);
+                self.admin = None;
+                self.duration = Duration::from_secs(30);
+            }
+            Bug::NonvotersCount => {
+                self.admin = Some(Duration::from_millis(250));
+                self.weights = nemesis::weights(&[(nemesis::SPLIT, 9), (nemesis::POWER, 1)]);
+                self.pause = Duration::from_millis(300);
+            }
+            Bug::VoteNotPersisted => {
+                self.weights = nemesis::weights(&[(nemesis::CURSE, 2), (nemesis::POWER, 9)]);
+                self.pause = Duration::from_millis(50);
+            }
+            _ => {}
         }
     }
 }

@@ -113,6 +113,11 @@ pub(crate) enum Event {
     Start(Node),
     Resume(Node),
     Heal(Healing),
+    /// A process of that node ends, if it is still the same.
+    Strike {
+        node: Node,
+        incarnation: u64,
+    },
     /// The next fault.
     Fault,
     /// The next change of members or leader.
