@@ -12,7 +12,8 @@ use config::runtime::{ListenAddr, TlsListenerConfig, TlsVersion, UnixSockets};
 use http_server::Listener;
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 
 /// Why a listener cannot be had. The text is Go's where Consul shows Go's.
 #[derive(Debug, thiserror::Error)]
@@ -140,15 +141,6 @@ fn bind_error(network: &'static str, address: &ListenAddr, error: &io::Error) ->
 /// The TLS of a listener that clients connect to.
 pub(crate) fn server_tls(tls: &TlsListenerConfig) -> Result<Arc<rustls::ServerConfig>, ListenError> {
     let wrong = |error: &dyn std::fmt::Display| ListenError::Tls(error.to_string());
-    let (Some(cert_file), Some(key_file)) = (&tls.cert_file, &tls.key_file) else {
-        return Err(ListenError::Tls(
-            "HTTPS is enabled, but there is no certificate: set tls.https.cert_file and \
-             tls.https.key_file (or tls.defaults.*)"
-                .to_owned(),
-        ));
-    };
-    let certificates = read_certificates(cert_file)?;
-    let key = read_key(key_file)?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let versions: &[&rustls::SupportedProtocolVersion] = match tls.min_version {
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
@@ -164,10 +156,32 @@ pub(crate) fn server_tls(tls: &TlsListenerConfig) -> Result<Arc<rustls::ServerCo
     } else {
         builder.with_no_client_auth()
     };
-    let mut server =
-        builder.with_single_cert(certificates, key).map_err(|error| wrong(&error))?;
+    let mut server = match (&tls.cert_file, &tls.key_file) {
+        (Some(certificate), Some(key)) => builder
+            .with_single_cert(read_certificates(certificate)?, read_key(key)?)
+            .map_err(|error| wrong(&error))?,
+        _ => {
+            // As in Consul the port is open and every handshake fails.
+            tracing::warn!(
+                target: "agent",
+                "ports.https is set, but there is no certificate: no client can connect until \
+                 tls.https.cert_file and tls.https.key_file (or tls.defaults.*) are set"
+            );
+            builder.with_cert_resolver(Arc::new(NoCertificate))
+        }
+    };
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(server))
+}
+
+/// Has no certificate for anybody.
+#[derive(Debug)]
+struct NoCertificate;
+
+impl ResolvesServerCert for NoCertificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
 }
 
 fn read_roots(tls: &TlsListenerConfig) -> Result<RootCertStore, ListenError> {

@@ -68,6 +68,11 @@ pub(super) const OPTIONS: &[Opt] = &[
     text("cloud.auth_url", "", "Cloud login.").of(Feature::Cloud),
     text("cloud.scada_address", "", "Cloud broker.").of(Feature::Cloud),
     // Kept from the outside: set by the agent whatever a file says (section 8).
+    text("version", "", NOT_CONFIGURABLE),
+    text("version_prerelease", "", NOT_CONFIGURABLE),
+    text("version_metadata", "", NOT_CONFIGURABLE),
+    text("revision", "", NOT_CONFIGURABLE),
+    text("build_date", "", NOT_CONFIGURABLE),
     duration("check_deregister_interval_min", "1m", NOT_CONFIGURABLE),
     duration("check_reap_interval", "30s", NOT_CONFIGURABLE),
     duration("ae_interval", "1m", NOT_CONFIGURABLE),
