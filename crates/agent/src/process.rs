@@ -249,10 +249,21 @@ fn prepare_data_dir(config: &RuntimeConfig) -> Result<NodeId, String> {
         data_dir::create(dir).map_err(text)?;
         if config.server {
             data_dir::check_last_seen(dir, config.leave.server_rejoin_age_max).map_err(text)?;
-            data_dir::note_seen(dir).map_err(text)?;
+            note_seen(config);
         }
     }
     data_dir::node_id(config).map_err(text)
+}
+
+/// Notes that the server is there. Without room on the disk it runs all the same: reads do
+/// not need any, and writes say what they need.
+fn note_seen(config: &RuntimeConfig) {
+    let Some(dir) = config.data_dir.as_deref().filter(|_| config.server && !config.dev) else {
+        return;
+    };
+    if let Err(error) = data_dir::note_seen(dir) {
+        tracing::warn!(target: "agent", error = %error, "Cannot note that the server is alive");
+    }
 }
 
 fn warn_of_settings(options: &RunOptions, loaded: &Loaded) {
@@ -310,7 +321,7 @@ struct Running {
 impl Running {
     /// Serves until something ends the run.
     async fn supervise(&mut self, signals: &mut Signals, logging: &Logging) -> Ending {
-        let mut note_seen = tokio::time::interval(NOTE_SEEN_INTERVAL);
+        let mut seen = tokio::time::interval(NOTE_SEEN_INTERVAL);
         loop {
             tokio::select! {
                 caught = signals.next() => {
@@ -333,7 +344,7 @@ impl Running {
                     tracing::error!(target: "agent.server", error, "The server cannot go on");
                     return Ending::Abrupt;
                 }
-                _ = note_seen.tick() => self.note_seen(),
+                _ = seen.tick() => note_seen(&self.config.load()),
             }
         }
     }
@@ -417,16 +428,6 @@ impl Running {
         self.parts.reload(&loaded.config).await?;
         self.config.store(Arc::new(loaded.config));
         Ok(())
-    }
-
-    fn note_seen(&self) {
-        let config = self.config.load();
-        let Some(dir) = config.data_dir.as_deref().filter(|_| config.server && !config.dev) else {
-            return;
-        };
-        if let Err(error) = data_dir::note_seen(dir) {
-            tracing::warn!(target: "agent", error = %error, "Cannot note that the server is alive");
-        }
     }
 }
 

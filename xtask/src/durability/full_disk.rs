@@ -3,6 +3,7 @@
 //! The disk is a small file system in memory, which only root can mount.
 
 use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -47,35 +48,52 @@ pub(super) fn run(
     folder: &Path,
     random: &mut fastrand::Rng,
 ) -> anyhow::Result<Outcome> {
-    let folder = folder.join("small-disk");
-    fs::create_dir(&folder)?;
-    let _mount = match Mount::new(&folder)? {
+    let disk = folder.join("small-disk");
+    fs::create_dir(&disk)?;
+    let _mount = match Mount::new(&disk)? {
         Ok(mount) => mount,
         Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
-    let ballast = folder.join("ballast");
+    let ballast = disk.join("ballast");
     fs::write(&ballast, vec![1; BALLAST_BYTES])?;
-    let site = Site::new(consul, &folder, random)?;
-    let mut server = site.start()?;
-    server.until_leader()?;
-
+    let site = Site::new(consul, &disk, folder, random)?;
+    let mut server = site.start_and_lead()?;
     let mut keys = Keys::default();
     let error = keys.write_until_full(&server)?;
     ensure!(error.contains("disk") && error.contains("full"), "a full disk makes {error:?}");
     ensure!(server.is_running(), "the server ended when its disk was full");
     let before = keys.acknowledged.len() as u64;
+    // What room was too small for the server, or comes free, goes to others.
+    let rest = disk.join("rest");
+    fill(&rest)?;
     keys.verify(&server).context("reads while the disk is full")?;
+    server.kill()?;
+    fill(&rest)?;
+    let server = site.start_and_lead().context("a start while the disk is full")?;
+    keys.verify(&server).context("reads after a start while the disk is full")?;
 
+    fs::remove_file(&rest)?;
     fs::remove_file(&ballast)?;
     keys.write_when_there_is_room(&server)?;
     keys.verify(&server).context("after there was room again")?;
     let after = keys.acknowledged.len() as u64 - before;
     server.kill()?;
-    let mut server = site.start()?;
-    server.until_leader()?;
+    let server = site.start_and_lead()?;
     keys.verify(&server).context("after a full disk and a kill")?;
     server.kill()?;
     Ok(Outcome::Passed { before, after, error })
+}
+
+/// Lengthens a file until nothing more fits.
+fn fill(path: &Path) -> anyhow::Result<()> {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(path)?;
+    loop {
+        match file.write_all(&[1; 512]) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The keys that were written, each once.

@@ -24,30 +24,28 @@ const LOG_LINES: usize = 15;
 #[derive(Debug)]
 pub(super) struct Site {
     consul: PathBuf,
-    folder: PathBuf,
+    /// The data directory.
+    data: PathBuf,
+    log: PathBuf,
     ports: [u16; 5],
 }
 
 impl Site {
-    /// A site in a folder that is there.
+    /// A site with its data in one folder, which is there, and its log in another.
     pub(super) fn new(
         consul: &Path,
-        folder: &Path,
+        data_in: &Path,
+        log_in: &Path,
         random: &mut fastrand::Rng,
     ) -> anyhow::Result<Self> {
-        let ports = free_ports(random)?;
-        Ok(Self { consul: consul.to_owned(), folder: folder.to_owned(), ports })
-    }
-
-    /// The data directory.
-    pub(super) fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        let (data, log) = (data_in.join("data"), log_in.join("log"));
+        Ok(Self { consul: consul.to_owned(), data, log, ports: free_ports(random)? })
     }
 
     /// The files of the log, in the order in which they were made.
     pub(super) fn segments(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut named = Vec::new();
-        for path in files_below(&self.data())? {
+        for path in files_below(&self.data)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let sequence = name.strip_suffix(".wal").and_then(|name| name.split_once('-'));
             named.extend(sequence.map(|(_, sequence)| (sequence.to_owned(), path)));
@@ -59,7 +57,7 @@ impl Site {
     /// The names of the finished snapshots.
     pub(super) fn snapshots(&self) -> anyhow::Result<Vec<String>> {
         let states =
-            files_below(&self.data())?.into_iter().filter(|path| path.ends_with("state.bin"));
+            files_below(&self.data)?.into_iter().filter(|path| path.ends_with("state.bin"));
         let folders = states.filter_map(|path| Some(path.parent()?.file_name()?.to_owned()));
         let names = folders.map(|name| name.to_string_lossy().into_owned());
         Ok(names.filter(|name| !name.ends_with(".tmp")).collect())
@@ -67,11 +65,11 @@ impl Site {
 
     /// Starts the server and does not wait for it.
     pub(super) fn start(&self) -> anyhow::Result<Running> {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log())?;
+        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
         let [http, dns, server, serf_lan, serf_wan] = self.ports;
         let child = Command::new(&self.consul)
             .args(["agent", "-server", "-bootstrap-expect=1", "-node=durable", "-bind=127.0.0.1"])
-            .arg(format!("-data-dir={}", self.data().display()))
+            .arg(format!("-data-dir={}", self.data.display()))
             .arg(format!("-http-port={http}"))
             .arg(format!("-dns-port={dns}"))
             .arg(format!("-server-port={server}"))
@@ -80,7 +78,7 @@ impl Site {
             .args(["-grpc-port=-1", "-grpc-tls-port=-1"])
             // Small, so that snapshots and compaction meet the kills too.
             .args(["-hcl=raft_snapshot_threshold = 200", "-hcl=raft_trailing_logs = 100"])
-            .arg("-hcl=raft_snapshot_interval = \"1s\"")
+            .arg("-hcl=raft_snapshot_interval = \"150ms\"")
             .arg("-hcl=limits { http_max_conns_per_client = 1000 }")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -88,11 +86,14 @@ impl Site {
             .spawn()
             .with_context(|| format!("cannot start {}", self.consul.display()))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
-        Ok(Running { child, address, log: self.log() })
+        Ok(Running { child, address, log: self.log.clone() })
     }
 
-    fn log(&self) -> PathBuf {
-        self.folder.join("log")
+    /// Starts the server and waits until it leads.
+    pub(super) fn start_and_lead(&self) -> anyhow::Result<Running> {
+        let mut server = self.start()?;
+        server.until_leader()?;
+        Ok(server)
     }
 }
 
