@@ -1,0 +1,341 @@
+//! The binary as it is used: processes, signals, exit codes, files
+//! (`reference/cli.md` sections 3.1 and 3.2, `reference/config.md` section 10).
+//!
+//! Nothing here waits for time to pass: a test waits for a line of the log, for an answer
+//! or for the end of a process, and fails when it takes unreasonably long.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Longer than any step takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_development_agent_answers_over_http() {
+    let mut agent = Agent::start(&["-dev"]);
+    agent.await_line("Consul agent running!");
+    assert_eq!(agent.http("PUT", "/v1/kv/greeting", "hello"), (200, "true".to_owned()));
+    assert_eq!(agent.http("GET", "/v1/kv/greeting?raw", ""), (200, "hello".to_owned()));
+    assert_eq!(agent.http("GET", "/v1/kv/nothing", "").0, 404);
+    let leader = agent.http("GET", "/v1/status/leader", "").1;
+    assert_eq!(leader, format!("\"127.0.0.1:{}\"", agent.ports[2]));
+    let (status, output) = agent.consul(&["kv", "get", "greeting"]);
+    assert_eq!((status, output.as_str()), (0, "hello\n"));
+}
+
+#[test]
+fn a_signal_ends_the_agent_with_the_exit_code_of_its_settings() {
+    let graceful = "Graceful exit completed";
+    let abrupt = "Graceful shutdown disabled. Exiting";
+    for (signal, name, settings, line, code) in [
+        ("INT", "interrupt", "", abrupt, 1),
+        ("TERM", "terminated", "", abrupt, 1),
+        ("INT", "interrupt", "skip_leave_on_interrupt = false", graceful, 0),
+        ("TERM", "terminated", "leave_on_terminate = true", graceful, 0),
+    ] {
+        let mut agent = Agent::start(&["-dev", "-hcl", settings]);
+        agent.await_line("Consul agent running!");
+        agent.signal(signal);
+        agent.await_line(&format!("Caught: signal={name}"));
+        agent.await_line(line);
+        assert_eq!(agent.ended(), code, "{signal} {settings}");
+        let last = agent.last_line();
+        assert!(last.ends_with(&format!("agent: Exit code: code={code}")), "{last}");
+    }
+}
+
+#[test]
+fn an_agent_that_is_told_to_leave_ends_well() {
+    let mut agent = Agent::start(&["-dev"]);
+    agent.await_line("Consul agent running!");
+    let (code, output) = agent.consul(&["leave"]);
+    assert_eq!((code, output.as_str()), (0, "Graceful leave complete\n"));
+    assert_eq!(agent.ended(), 0);
+}
+
+#[test]
+fn a_hangup_applies_the_new_log_level_and_survives_a_broken_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.hcl");
+    fs::write(&file, "log_level = \"info\"").unwrap();
+    let mut agent = Agent::start(&["-dev", "-config-file", file.to_str().unwrap()]);
+    agent.await_line("Consul agent running!");
+
+    fs::write(&file, "log_level = \"warn\"").unwrap();
+    agent.signal("HUP");
+    agent.await_line("Caught: signal=hangup");
+    agent.until_log_level("warn");
+
+    fs::write(&file, "log_level = ").unwrap();
+    let before = agent.seen.len();
+    agent.signal("HUP");
+    let line = agent.await_line("[ERROR] agent: Reload config failed: error=");
+    assert!(line.contains("agent.hcl"), "{line}");
+    let information: Vec<_> =
+        agent.seen[before..].iter().filter(|line| line.contains("[INFO]")).collect();
+    assert!(information.is_empty(), "the level is above these: {information:?}");
+    assert_eq!(agent.http("GET", "/v1/status/leader", "").0, 200);
+
+    fs::write(&file, "log_level = \"info\"").unwrap();
+    agent.signal("HUP");
+    agent.until_log_level("info");
+    agent.signal("TERM");
+    agent.await_line("Caught: signal=terminated");
+    assert_eq!(agent.ended(), 1);
+}
+
+#[test]
+fn what_a_server_acknowledged_survives_a_kill_and_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let agent = server(data);
+    let node = "{\"Node\": \"n\", \"Address\": \"127.0.0.1\"}";
+    assert_eq!(agent.http("PUT", "/v1/kv/kept", "value").0, 200);
+    assert_eq!(agent.http("PUT", "/v1/catalog/register", node).0, 200);
+    let (_, entry) = agent.http("GET", "/v1/kv/kept", "");
+    let node_id = fs::read_to_string(folder.path().join("node-id")).unwrap();
+    drop(agent);
+
+    let agent = server(data);
+    assert_eq!(agent.http("GET", "/v1/kv/kept", ""), (200, entry), "with its indexes");
+    let (_, nodes) = agent.http("GET", "/v1/catalog/nodes", "");
+    assert!(nodes.contains("\"Node\":\"n\"") || nodes.contains("\"Node\": \"n\""), "{nodes}");
+    let (_, agent_self) = agent.http("GET", "/v1/agent/self", "");
+    assert!(agent_self.contains(&node_id), "{node_id}: {agent_self}");
+    assert_eq!(fs::read_to_string(folder.path().join("node-id")).unwrap(), node_id);
+}
+
+#[test]
+fn the_pid_file_is_there_as_long_as_the_agent() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("consul.pid");
+    let mut agent = Agent::start(&["-dev", "-pid-file", file.to_str().unwrap()]);
+    agent.await_line("Consul agent running!");
+    assert_eq!(fs::read_to_string(&file).unwrap(), agent.child.id().to_string());
+    agent.signal("TERM");
+    agent.ended();
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let ports = free_ports();
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, ports[0])).unwrap();
+    let mut agent = Agent::start_on(ports, &["-dev"]);
+    let address = format!("127.0.0.1:{}", ports[0]);
+    let line = format!(
+        "[ERROR] agent: Error starting agent: error=\"listen tcp {address}: bind: address already \
+         in use\""
+    );
+    agent.await_line(&line);
+    assert_eq!(agent.ended(), 1);
+}
+
+#[test]
+fn wrong_flags_and_settings_are_refused_before_anything_starts() {
+    for (words, error) in [
+        (&["-dev", "-http-port=x"][..], "invalid value \"x\" for flag -http-port: parse error\n"),
+        (&["-dev", "-nosuch"], "flag provided but not defined: -nosuch\n"),
+        (&["-dev", "extra"], "==> Unexpected extra arguments: [extra]\n"),
+        (&["-server"], "==> data_dir cannot be empty\n"),
+        (
+            &["-dev", "-config-file=/nonexistent.hcl"],
+            "==> config: Open failed on /nonexistent.hcl. open /nonexistent.hcl: no such file or \
+             directory\n",
+        ),
+        (
+            &["-dev", "-config-format=xml"],
+            "==> config: -config-format must be either 'hcl' or 'json'\n",
+        ),
+        (&["-dev", "-hcl=nosuch = 1"], "==> failed to parse flag-0.hcl: 1 error occurred:"),
+    ] {
+        let output = command().arg("agent").args(words).output().unwrap();
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(err.starts_with(error), "{words:?}: {err}");
+        assert_eq!((output.status.code(), out.as_str()), (Some(1), ""), "{words:?}");
+    }
+}
+
+/// A server that keeps its data in a folder, ready to be asked.
+fn server(data: &str) -> Agent {
+    let mut agent = Agent::start(&["-server", "-bootstrap-expect=1", "-data-dir", data]);
+    agent.await_line("Consul agent running!");
+    agent.await_line_in_any_order("cluster leadership acquired");
+    agent
+}
+
+/// A started agent. Killed when dropped.
+struct Agent {
+    child: Child,
+    /// HTTP, DNS, server, and LAN and WAN gossip.
+    ports: [u16; 5],
+    lines: Receiver<String>,
+    reader: Option<JoinHandle<()>>,
+    /// All lines that were taken so far.
+    seen: Vec<String>,
+}
+
+impl Agent {
+    fn start(words: &[&str]) -> Self {
+        Self::start_on(free_ports(), words)
+    }
+
+    fn start_on(ports: [u16; 5], words: &[&str]) -> Self {
+        let [http, dns, server, serf_lan, serf_wan] = ports;
+        let mut child = command()
+            .args(["agent", "-node=agent", "-bind=127.0.0.1"])
+            .arg(format!("-http-port={http}"))
+            .arg(format!("-dns-port={dns}"))
+            .arg(format!("-server-port={server}"))
+            .arg(format!("-serf-lan-port={serf_lan}"))
+            .arg(format!("-serf-wan-port={serf_wan}"))
+            .args(["-grpc-port=-1", "-grpc-tls-port=-1"])
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        // As many lines as no test has, so that the agent never waits for its reader.
+        let (sender, lines) = sync_channel(100_000);
+        let reader = std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, ports, lines, reader: Some(reader), seen: Vec::new() }
+    }
+
+    /// Waits for a line that contains this text, behind those that were waited for.
+    fn await_line(&mut self, text: &str) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                panic!("no line says {text:?}:\n{}", self.seen.join("\n"));
+            };
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for a line that contains this text, or finds it among those that are there.
+    fn await_line_in_any_order(&mut self, text: &str) {
+        if !self.seen.iter().any(|line| line.contains(text)) {
+            self.await_line(text);
+        }
+    }
+
+    /// Asks until the agent says that its log level is this one; a reload has no last line.
+    fn until_log_level(&mut self, level: &str) {
+        let until = Instant::now() + PATIENCE;
+        let wanted = format!("\"loglevel\":\"{level}\"");
+        loop {
+            let (_, body) = self.http("GET", "/v1/agent/self", "");
+            if body.to_lowercase().replace("\": \"", "\":\"").contains(&wanted) {
+                return;
+            }
+            assert!(Instant::now() < until, "the log level is not {level}: {body}");
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", signal, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process and gives its exit code.
+    fn ended(&mut self) -> i32 {
+        // The output ends with the process.
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.seen.push(line);
+        }
+        self.child.wait().unwrap().code().expect("the agent ends by itself")
+    }
+
+    fn last_line(&self) -> &str {
+        self.seen.last().map_or("", String::as_str)
+    }
+
+    fn http(&self, method: &str, target: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[0])).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let answer = text(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+        (head[9..12].parse().unwrap(), body.trim_end().to_owned())
+    }
+
+    /// Runs a command of the command line against the agent: exit code and output.
+    fn consul(&self, words: &[&str]) -> (i32, String) {
+        let address = format!("127.0.0.1:{}", self.ports[0]);
+        let output = command().args(words).env("CONSUL_HTTP_ADDR", address).output().unwrap();
+        (output.status.code().unwrap(), text(&output.stdout))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already. Its output ends with it, and the reader with that.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = self.reader.take().map(JoinHandle::join);
+    }
+}
+
+/// The binary, without the settings of whoever runs the tests.
+fn command() -> Command {
+    let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_consul")));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// Ports that nobody uses, each given once. They are below those of outgoing connections,
+/// one of which could otherwise take a port before the agent does.
+fn free_ports() -> [u16; 5] {
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 18_000;
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % u32::from(COUNT)) as u16;
+    let mut held = Vec::new();
+    let ports = [(); 5].map(|()| {
+        for _ in 0..COUNT {
+            let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+            let port = FIRST + (start + tried % COUNT) % COUNT;
+            let sockets = (
+                TcpListener::bind((Ipv4Addr::LOCALHOST, port)),
+                UdpSocket::bind((Ipv4Addr::LOCALHOST, port)),
+            );
+            if let (Ok(tcp), Ok(udp)) = sockets {
+                held.push((tcp, udp));
+                return port;
+            }
+        }
+        panic!("no port is free");
+    });
+    drop(held);
+    ports
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
