@@ -45,6 +45,8 @@ fn command_line(cluster: &mut Cluster, command: &str) {
         "deliver" => cluster.deliver(),
         "step" => (0..cluster.queue.len()).for_each(|_| cluster.deliver_at(0)),
         "lose" => cluster.queue.clear(),
+        "hold" => cluster.kept.append(&mut cluster.queue),
+        "release" => cluster.queue.append(&mut cluster.kept),
         "elect" => {
             cluster.time_out(n(1));
             cluster.deliver();

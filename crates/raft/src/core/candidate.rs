@@ -189,9 +189,12 @@ impl<L: LogReader> Core<L> {
         self.send_when_term_durable(&from, request, Body::RequestPreVoteResponse(answer));
     }
 
+    /// Thesis 3.10: the leader hands over.
     pub(super) fn on_timeout_now(&mut self, from: ServerId, request: RequestId) {
         self.send(&from, request, Body::TimeoutNowResponse);
-        let is_follower = matches!(self.role, Role::Follower(_));
+        // Only of the leader that is obeyed: the word of an earlier one may have been long under
+        // way, and voters would break the present leader's lease for it.
+        let is_follower = matches!(&self.role, Role::Follower(f) if f.leader == Some(from));
         if is_follower && self.configurations.latest.is_voter(&self.id) {
             self.start_campaign(true);
         }

@@ -58,6 +58,8 @@ pub(crate) struct Packet {
 pub(crate) struct Cluster {
     pub(crate) nodes: BTreeMap<u8, Node>,
     pub(crate) queue: VecDeque<Packet>,
+    /// Messages that are long under way.
+    pub(crate) kept: VecDeque<Packet>,
     pub(crate) cuts: BTreeSet<(u8, u8)>,
     pub(crate) now: Instant,
     pub(crate) out: String,
@@ -85,6 +87,7 @@ impl Cluster {
         let mut cluster = Cluster {
             nodes: BTreeMap::new(),
             queue: VecDeque::new(),
+            kept: VecDeque::new(),
             cuts: BTreeSet::new(),
             now: Instant::now(),
             out: String::new(),
@@ -130,7 +133,9 @@ impl Cluster {
         let node = self.nodes.get_mut(&n).unwrap();
         node.core = None;
         node.pending.clear();
-        self.queue.retain(|packet| packet.from != n && packet.to != n);
+        for queue in [&mut self.queue, &mut self.kept] {
+            queue.retain(|packet| packet.from != n && packet.to != n);
+        }
     }
 
     pub(crate) fn with<T>(
