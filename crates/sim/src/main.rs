@@ -1,5 +1,7 @@
 //! The program behind `cargo xtask sim`: many seeds on all cores, or one with its log.
 
+#![expect(clippy::disallowed_methods, reason = "it tells how fast it is; no run sees its clock")]
+
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Mutex;

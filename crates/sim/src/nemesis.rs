@@ -367,14 +367,13 @@ impl Cluster {
 
     /// Whether all voters have the configuration that this leader has, durably.
     fn all_know_the_configuration(&self, leader: usize) -> bool {
-        let known = self.servers[leader].process.as_ref().is_some_and(|process| {
+        self.servers[leader].process.as_ref().is_some_and(|process| {
             let configurations = process.core.configurations();
             let followers = process.core.followers_status();
             configurations.latest.voters().filter(|id| **id != process.node.id()).all(|id| {
                 let follower = followers.iter().find(|follower| follower.id == *id);
                 follower.is_some_and(|f| f.matched >= configurations.latest_index)
             })
-        });
-        known
+        })
     }
 }
