@@ -1,8 +1,8 @@
 //! Repository chores: `cargo xtask <chore>`.
 
-mod sim;
 mod bench;
 mod durability;
+mod sim;
 mod tidy;
 
 use std::process::ExitCode;
