@@ -63,9 +63,13 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
     };
     let mut rest = arguments.iter();
     while let Some(name) = rest.next() {
-        if name == "--trace" {
-            options.trace = true;
-            continue;
+        match name.as_str() {
+            "--trace" => {
+                options.trace = true;
+                continue;
+            }
+            "--help" | "-h" => return Err("simulates clusters under faults".to_owned()),
+            _ => {}
         }
         let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
         let number = || value.parse::<u64>().map_err(|error| format!("{name} {value}: {error}"));
