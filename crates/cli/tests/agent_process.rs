@@ -31,6 +31,26 @@ fn a_development_agent_answers_over_http() {
 }
 
 #[test]
+fn a_service_is_found_over_http_and_dns_while_its_check_passes() {
+    let mut agent = Agent::start(&["-dev"]);
+    agent.await_line("Consul agent running!");
+    let definition = "{\"Name\": \"web\", \"Port\": 8080, \"Check\": {\"TTL\": \"1h\"}}";
+    assert_eq!(agent.http("PUT", "/v1/agent/service/register", definition).0, 200);
+    let critical = |agent: &Agent| agent.http("GET", "/v1/health/state/critical", "").1;
+    agent.until(&critical, "service:web");
+    assert_eq!(agent.http("GET", "/v1/health/service/web?passing", "").1, "[]");
+    assert_eq!(agent.dns_answers("web.service.consul"), 0);
+
+    assert_eq!(agent.http("PUT", "/v1/agent/check/pass/service:web", "").0, 200);
+    agent.until(&|agent| agent.http("GET", "/v1/health/service/web?passing", "").1, "8080");
+    assert_eq!(agent.dns_answers("web.service.consul"), 1);
+
+    assert_eq!(agent.http("PUT", "/v1/agent/service/deregister/web", "").0, 200);
+    agent.until(&|agent| agent.http("GET", "/v1/catalog/service/web", "").1, "[]");
+    assert_eq!(agent.dns_answers("web.service.consul"), 0);
+}
+
+#[test]
 fn a_signal_ends_the_agent_with_the_exit_code_of_its_settings() {
     let graceful = "Graceful exit completed";
     let abrupt = "Graceful shutdown disabled. Exiting";
@@ -236,15 +256,24 @@ impl Agent {
     }
 
     /// Asks until the agent says that its log level is this one; a reload has no last line.
-    fn until_log_level(&mut self, level: &str) {
+    fn until_log_level(&self, level: &str) {
+        let level = format!("\"loglevel\":\"{level}\"");
+        let words = |agent: &Self| {
+            let (_, body) = agent.http("GET", "/v1/agent/self", "");
+            body.to_lowercase().replace("\": \"", "\":\"")
+        };
+        self.until(&words, &level);
+    }
+
+    /// Asks again and again until the answer contains what is wanted.
+    fn until(&self, ask: &dyn Fn(&Self) -> String, wanted: &str) {
         let until = Instant::now() + PATIENCE;
-        let wanted = format!("\"loglevel\":\"{level}\"");
         loop {
-            let (_, body) = self.http("GET", "/v1/agent/self", "");
-            if body.to_lowercase().replace("\": \"", "\":\"").contains(&wanted) {
+            let answer = ask(self);
+            if answer.contains(wanted) {
                 return;
             }
-            assert!(Instant::now() < until, "the log level is not {level}: {body}");
+            assert!(Instant::now() < until, "there is no {wanted:?} in {answer}");
         }
     }
 
@@ -283,6 +312,23 @@ impl Agent {
         let answer = text(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
         (head[9..12].parse().unwrap(), body.trim_end().to_owned())
+    }
+
+    /// Asks over DNS for the IPv4 addresses of a name and counts them.
+    fn dns_answers(&self, name: &str) -> u16 {
+        let mut query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();
+        for label in name.split('.').chain([""]) {
+            query.push(label.len() as u8);
+            query.extend_from_slice(label.as_bytes());
+        }
+        query.extend_from_slice(b"\x00\x01\x00\x01");
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.send_to(&query, (Ipv4Addr::LOCALHOST, self.ports[1])).unwrap();
+        let mut answer = [0; 512];
+        let length = socket.recv(&mut answer).unwrap();
+        assert!(length > 12 && answer[..2] == query[..2], "{:?}", &answer[..length]);
+        u16::from_be_bytes([answer[6], answer[7]])
     }
 
     /// Runs a command of the command line against the agent: exit code and output.
