@@ -178,9 +178,17 @@ fn to_bytes(offset: u32) -> Blob {
     Blob(Ipv4Addr::from(offset).to_ipv6_mapped().octets().to_vec().into())
 }
 
-fn from_bytes(bytes: &Blob) -> u32 {
+/// The offset in a snapshot. One outside of 240.0.0.0/4 would become the address of
+/// somebody else.
+fn from_bytes(bytes: &Blob) -> Result<u32, msgpack::Error> {
     let last = bytes.len().saturating_sub(4);
-    <[u8; 4]>::try_from(&bytes[last..]).map_or(0, u32::from_be_bytes)
+    let offset = <[u8; 4]>::try_from(&bytes[last..]).map_or(0, u32::from_be_bytes);
+    if offset > OFFSET_MAX {
+        return Err(serde::de::Error::custom(format!(
+            "virtual IP offset {offset} is larger than {OFFSET_MAX}"
+        )));
+    }
+    Ok(offset)
 }
 
 fn save_assigned(state: &State, write: &mut dyn FnMut(&[u8])) {
@@ -208,7 +216,7 @@ fn restore_assigned(bytes: &[u8], tx: &mut Tx<'_>) -> Result<(), msgpack::Error>
         &SERVICE_VIRTUAL_IPS,
         ServiceVirtualIp {
             service: name.into(),
-            offset: from_bytes(&record.ip),
+            offset: from_bytes(&record.ip)?,
             manual: Vec::new(),
             create_index: record.create_index,
             modify_index: record.modify_index,
@@ -226,7 +234,37 @@ fn save_free(state: &State, write: &mut dyn FnMut(&[u8])) {
 
 fn restore_free(bytes: &[u8], tx: &mut Tx<'_>) -> Result<(), msgpack::Error> {
     let record: FreeRecord = msgpack::from_slice(bytes)?;
-    let row = FreeVirtualIp { offset: from_bytes(&record.ip), is_counter: record.is_counter };
+    let row = FreeVirtualIp { offset: from_bytes(&record.ip)?, is_counter: record.is_counter };
     tx.put(&FREE_VIRTUAL_IPS, row);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn restored(offset: u32) -> Result<Option<Ipv4Addr>, String> {
+        let mut state = State::new(&[&SERVICE_VIRTUAL_IPS, &FREE_VIRTUAL_IPS]);
+        let record = AssignedRecord {
+            service: NamedService { name: "web".to_owned(), ..NamedService::default() },
+            ip: to_bytes(offset),
+            ..AssignedRecord::default()
+        };
+        let bytes = msgpack::to_vec(&record);
+        let outcome = state.fill(Index(1), |tx| restore_assigned(&bytes, tx));
+        outcome.map(|()| virtual_ip(&state, "web")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_snapshot_cannot_give_a_service_an_address_outside_of_the_range() {
+        assert_eq!(restored(1), Ok(Some(Ipv4Addr::new(240, 0, 0, 1))));
+        assert_eq!(restored(OFFSET_MAX), Ok(Some(Ipv4Addr::new(255, 255, 255, 254))));
+        for offset in [OFFSET_MAX + 1, BASE + 1, u32::MAX] {
+            let refused = restored(offset).unwrap_err();
+            assert!(refused.contains("is larger than 268435454"), "{refused}");
+        }
+        let free = msgpack::to_vec(&FreeRecord { ip: to_bytes(u32::MAX), is_counter: true });
+        let mut state = State::new(&[&SERVICE_VIRTUAL_IPS, &FREE_VIRTUAL_IPS]);
+        assert!(state.fill(Index(1), |tx| restore_free(&free, tx)).is_err());
+    }
 }
