@@ -14,7 +14,7 @@ use contract::{
 };
 use domains::catalog::{Deregister, Register};
 use domains::kv::{KvCommand, KvOp, TombstoneReap};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use http_server::path::{Decoded, decode_path, is_clean, parse_query};
 use server::fsm::{Fsm, FsmCommand};
 use server::state_file;
@@ -23,7 +23,8 @@ use types::catalog::{DeregisterRequest, RegisterRequest};
 use types::kv::KvEntry;
 use types::{Datacenter, Index, NodeName, SecretId};
 
-use super::assert_says;
+use super::{assert_says, requests};
+use crate::choices::Choices;
 
 /// Requests in one input.
 const REQUESTS_MAX: usize = 24;
@@ -145,8 +146,21 @@ const LOOKS: &[&str] = &[
     "/v1/catalog/gateway-services/g",
 ];
 
-/// Checks a run of requests, one on each line: method, target, body.
-pub(super) fn check(input: &[u8]) {
+/// Checks the input as requests to the KV store, and as decisions to make some.
+pub(super) fn check_kv(input: &[u8]) {
+    check(input);
+    check(requests::kv(&mut Choices::new(input)).as_bytes());
+}
+
+/// Checks the input as requests to the catalog, and as decisions to make some.
+pub(super) fn check_catalog(input: &[u8]) {
+    check(input);
+    check(requests::catalog(&mut Choices::new(input)).as_bytes());
+}
+
+/// Checks a run of requests, one on each line: method, target, body; for a read,
+/// `Cache-Control` in its place.
+fn check(input: &[u8]) {
     let world = World::new();
     for (line, index) in input.split(|byte| *byte == b'\n').take(REQUESTS_MAX).zip(10..) {
         let mut parts = line.splitn(3, |byte| *byte == b' ');
@@ -317,17 +331,20 @@ impl World {
     /// A snapshot holds all there is: the state that comes out of it shows the same.
     fn check_restore(&self) {
         let store = self.typed.store();
-        let restored = restore(store);
-        for look in LOOKS {
-            let show = |store: &Store| {
-                let request = request(Method::GET, look, b"").expect("a sound path");
-                let Some(Ok(Call::Read(read))) = call(&request) else { panic!("{look} is a read") };
-                let (index, response) = run(store, read).expect("a plain read");
-                (index, body(&response))
-            };
-            assert_eq!(show(store), show(&restored), "{look}");
-        }
+        assert_eq!(look(store), look(&restore(store)), "a snapshot does not hold all");
     }
+}
+
+/// What can be seen of a state.
+pub(super) fn look(store: &Store) -> Vec<(&'static str, Index, Bytes)> {
+    let looks = LOOKS.iter().map(|target| {
+        let request = request(Method::GET, target, b"").expect("a sound path");
+        let Some(Ok(Call::Read(read))) = call(&request) else { panic!("{target} is a read") };
+        let (index, response) = run(store, read).expect("a plain read");
+        well_formed(&response);
+        (*target, index, body(&response))
+    });
+    looks.collect()
 }
 
 fn request(method: Method, target: &str, body: &[u8]) -> Option<Request> {
@@ -337,12 +354,18 @@ fn request(method: Method, target: &str, body: &[u8]) -> Option<Request> {
         return None;
     }
     let (_, tail) = route(&path)?;
+    let mut headers = HeaderMap::new();
+    if method == Method::GET
+        && let Ok(value) = HeaderValue::from_bytes(body)
+    {
+        headers.insert(http::header::CACHE_CONTROL, value);
+    }
     Some(Request {
         method,
         tail: tail.to_owned(),
         params: parse_query(query)?,
         path,
-        headers: HeaderMap::new(),
+        headers,
         body: Bytes::copy_from_slice(body),
         token: SecretId::default(),
         remote: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
@@ -377,7 +400,6 @@ fn run(store: &Store, read: ReadCall) -> Result<(Index, Response), CallError> {
     let mut reader = Reader::new(&state);
     let evaluated = read.query.evaluate(&Authorizer::allow_all(), &mut reader)?;
     assert!(evaluated.index > Index::ZERO, "clients would not wait for index 0");
-    assert!(evaluated.index <= state.index().max(Index(1)), "an index from the future");
     let response = match read.show {
         Show::Json(show) => Response::encoded(show(&*evaluated.reply, Encoding::Indented)),
         Show::Custom(show) => show(&*evaluated.reply, Encoding::Compact),

@@ -10,6 +10,7 @@ mod http_path;
 mod json_struct;
 mod log_line;
 mod msgpack;
+mod requests;
 mod snapshot;
 mod wal;
 
@@ -46,8 +47,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("template", config::check_template, config::TEMPLATE_WORDS),
     Target::new("dns", dns::check, dns::WORDS).made_by(dns::made),
     Target::new("http_path", http_path::check, http_path::WORDS),
-    Target::new("kv", api::check, api::KV_WORDS),
-    Target::new("catalog", api::check, api::CATALOG_WORDS),
+    Target::new("kv", api::check_kv, api::KV_WORDS),
+    Target::new("catalog", api::check_catalog, api::CATALOG_WORDS),
     Target::new("log_command", api::check_log_command, &[]).made_by(api::made_commands),
     Target::new("json_struct", json_struct::check, json_struct::WORDS),
     Target::new("msgpack", msgpack::check, &[]).made_by(msgpack::made),
