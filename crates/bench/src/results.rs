@@ -79,7 +79,7 @@ impl Results {
         }
         text.push_str(
             "\nNot here: the write gap when a leader is killed under load needs a cluster, not one server.\n\
-             * a short run (`--quick`), with fewer and shorter turns and less data.\n",
+             \\* a short run (`--quick`), with fewer and shorter turns and less data.\n",
         );
         text.push_str("\n## What stands in the way\n\n");
         text.push_str(&self.render_obstacles(obstacles));
@@ -104,7 +104,13 @@ impl Results {
             text.push_str(&format!("- **{}**: {reason}\n", works.join("; ")));
         }
         if text.is_empty() {
-            text.push_str("Nothing that was measured missed its promise.\n");
+            let lines = self.rows.values().flatten();
+            let judged = lines.filter(|line| line.reached().is_some()).count();
+            let verdict = match judged {
+                0 => "Ours has not been measured yet.\n",
+                _ => "Nothing that could be judged missed its promise.\n",
+            };
+            text.push_str(verdict);
         }
         text
     }
