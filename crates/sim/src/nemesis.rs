@@ -320,7 +320,8 @@ impl Cluster {
         let who = Node(self.world.rng.u8(0..self.servers.len() as u8));
         let least = usize::from(self.world.scenario.servers.saturating_sub(1).max(1));
         let dice = self.world.rng.u8(0..10);
-        if dice >= 3 && self.weather.careful && !self.all_know_the_configuration(place) {
+        let careful = self.weather.careful;
+        if dice >= 3 && careful && !self.all_know_the_configuration(place) {
             return;
         }
         self.servers[place].handle(&mut self.world, |process, world| {
@@ -334,7 +335,10 @@ impl Cluster {
             }
             let latest = &core.configurations().latest;
             let suffrage = latest.server(&who.id()).map(|server| server.suffrage);
-            let may_lose = latest.voters().count() > least;
+            // One of two who gives its own vote away and is cut off leaves none who can win: it
+            // will not campaign, and the other lacks its last entry.
+            let is_hasty = careful && who == node && latest.voters().count() == 2;
+            let may_lose = latest.voters().count() > least && !is_hasty;
             let (id, address) = (who.id(), member(who).address);
             let change = match (suffrage, dice) {
                 (None, 3..7) => Change::AddNonvoter { id, address },

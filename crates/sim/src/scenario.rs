@@ -56,10 +56,10 @@ pub(crate) struct Weather {
     pub(crate) pause: Duration,
     /// Mean time between changes of members or leader; `None` for none.
     pub(crate) admin: Option<Duration>,
-    /// Whether members are changed only while all voters know the latest configuration. A voter
-    /// that does not refuses a candidate it has not heard of, as `reference/raft-and-snapshots.md`
-    /// asks, so that after careless changes there may be no one left who can win: then a leader
-    /// is not promised.
+    /// Whether members are changed only while all voters know the latest configuration, and a
+    /// leader does not give up its vote with but one other. A voter that lacks a configuration
+    /// refuses a candidate that only it names, as `reference/raft-and-snapshots.md` asks, so
+    /// that after careless changes there may be no one who can win: then a leader is not promised.
     pub(crate) careful: bool,
     /// Messages lost, twice delivered, and much delayed; of a thousand.
     pub(crate) lost: u32,
