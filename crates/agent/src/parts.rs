@@ -184,7 +184,7 @@ pub(crate) fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<S
     let seed = fastrand::u64(..);
     let (mut options, disk): (HostOptions, Arc<dyn Disk>) = match &config.data_dir {
         Some(dir) if !config.dev => {
-            (HostOptions::new(id, address, seed), Arc::new(FileDisk::new(dir.join("raft"))))
+            (HostOptions::new(id, address, seed), Arc::new(FileDisk::new(dir)))
         }
         _ => (HostOptions::in_memory(id, address, seed), Arc::new(MemDisk::new())),
     };

@@ -121,6 +121,7 @@ fn what_a_server_acknowledged_survives_a_kill_and_a_restart() {
     assert_eq!(agent.http("PUT", "/v1/catalog/register", node).0, 200);
     let (_, entry) = agent.http("GET", "/v1/kv/kept", "");
     let node_id = fs::read_to_string(folder.path().join("node-id")).unwrap();
+    assert!(folder.path().join("raft/snapshots").is_dir(), "where operators look for them");
     drop(agent);
 
     let agent = server(data);

@@ -158,7 +158,9 @@ impl Exchange<'_> {
             return send(nothing.into(), headers, false, false);
         };
         let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-            Ok(body) => body.to_bytes(),
+            // The bytes are a part of the connection's read buffer; whoever keeps a small
+            // value must not keep that whole buffer alive.
+            Ok(body) => Bytes::copy_from_slice(&body.to_bytes()),
             Err(error) => {
                 let (status, text) = match error.is::<http_body_util::LengthLimitError>() {
                     true => (

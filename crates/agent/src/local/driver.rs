@@ -92,6 +92,8 @@ fn take(shared: &Shared, done: Result<Done, tokio::task::JoinError>) {
         // The panic hook has told of it; nobody knows any more which lane it was.
         Err(_) => syncer.handle_lost(now),
     }
+    drop(inner);
+    shared.progress.send_replace(());
 }
 
 async fn remove_overdue(shared: &Arc<Shared>, now: Instant) {

@@ -39,7 +39,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use types::catalog::{Node, NodeService};
 use types::check::{HealthCheck, Status};
-use types::{CheckId, NodeName};
+use types::{CheckId, NodeName, ServiceId};
 
 use crate::endpoint::AuthorizerHook;
 use catalog::Catalog;
@@ -49,6 +49,9 @@ use persist::{Change, Disk};
 use register::{Plan, Rules};
 use state::{LocalCheck, State};
 use sync::Syncer;
+
+/// How long a registration waits for the catalog to be told of it.
+const TELLING_TIME: Duration = Duration::from_millis(100);
 
 /// What the local part needs to start.
 pub(crate) struct LocalOptions {
@@ -124,6 +127,8 @@ struct Shared {
     /// The generation of the state, sent at every change and whenever the catalog has
     /// to be told something.
     changes: watch::Sender<u64>,
+    /// Sent whenever the catalog was told of something.
+    progress: watch::Sender<()>,
     stop: watch::Sender<bool>,
     driver: Mutex<Option<JoinHandle<()>>>,
     runner: Runner,
@@ -169,6 +174,7 @@ impl Local {
             Shared {
                 inner: Mutex::new(inner),
                 changes: watch::Sender::new(0),
+                progress: watch::Sender::new(()),
                 stop: watch::Sender::new(false),
                 driver: Mutex::new(None),
                 runner: Runner::new(options.runner, hook.clone(), hook),
@@ -406,6 +412,27 @@ impl Shared {
             (Some(disk), Some(ticket)) => disk.settle(ticket).await.map_err(CallError::failed),
             _ => Ok(()),
         }
+    }
+
+    /// Waits until the catalog was told of a service, so that who registered it finds
+    /// it there; not for long, because the catalog may be away.
+    async fn until_told(&self, service: &ServiceId) {
+        let lane = sync::Lane::Service(service.clone());
+        let mut progress = self.progress.subscribe();
+        let told = async {
+            loop {
+                progress.borrow_and_update();
+                let is_told = {
+                    let inner = self.lock();
+                    inner.syncer.is_told(&lane, &inner.state)
+                };
+                if is_told || progress.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // What is not told in time is told later.
+        let _ = tokio::time::timeout(TELLING_TIME, told).await;
     }
 
     /// Takes a result of a check.

@@ -46,7 +46,9 @@ impl Local {
             Ok::<_, CallError>(self.shared.enqueue(changes))
         })?;
         warn_of_undiscoverable_name(definition);
-        self.shared.settle(ticket).await
+        self.shared.settle(ticket).await?;
+        self.shared.until_told(&definition.effective_id()).await;
+        Ok(())
     }
 
     /// Removes a service, its checks, and the sidecar that was made for it.

@@ -5,7 +5,7 @@
 //! afterwards by [`Disk::settle`], off the threads of the runtime. A file is written
 //! beside its place and then renamed, so that a reader sees all of it or nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -177,14 +177,22 @@ impl Disk {
         ticket.0.get().cloned().unwrap_or_else(|| Err("the files were not written".to_owned()))
     }
 
-    /// Writes everything that is queued. Whoever comes second finds his changes
-    /// written when he gets hold of the lock.
+    /// Writes everything that is queued, with one sync for all of it. Whoever comes
+    /// second finds his changes written when he gets hold of the lock.
     pub(crate) fn write_queued(&self) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let next = self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            let Some((changes, outcome)) = next else { return };
-            let _ = outcome.set(changes.iter().try_for_each(carry_out));
+        let queued = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        if queued.is_empty() {
+            return;
+        }
+        // Of several changes of one file only the last one counts.
+        let mut last: BTreeMap<&Path, &Change> = BTreeMap::new();
+        for change in queued.iter().flat_map(|(changes, _)| changes) {
+            last.insert(&change.path, change);
+        }
+        let outcome = carry_out(&last);
+        for (_, waiting) in &queued {
+            let _ = waiting.set(outcome.clone());
         }
     }
 
@@ -286,18 +294,38 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
     }
 }
 
-fn carry_out(change: &Change) -> Result<(), String> {
-    let result = match &change.content {
-        Some(content) => write_atomically(&change.path, content),
-        None => match fs::remove_file(&change.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
-        },
+/// First all contents beside their files, then one sync, then all the names.
+fn carry_out(changes: &BTreeMap<&Path, &Change>) -> Result<(), String> {
+    let failed = |change: &Change, error: io::Error| {
+        format!("failed persisting {}: {error}", change.what)
     };
-    result.map_err(|error| format!("failed persisting {}: {error}", change.what))
+    let mut written = Vec::new();
+    for change in changes.values() {
+        if let Some(content) = &change.content {
+            let beside = write_beside(&change.path, content);
+            written.push(beside.map_err(|error| failed(change, error))?);
+        }
+    }
+    if let [one] = written.as_slice() {
+        // Without a sync a crash could leave the new name with nothing behind it.
+        one.sync_data().map_err(|error| format!("failed persisting: {error}"))?;
+    } else if let Some(any) = written.first() {
+        rustix::fs::syncfs(any).map_err(|error| format!("failed persisting: {error}"))?;
+    }
+    for change in changes.values() {
+        let named = match &change.content {
+            Some(_) => fs::rename(change.path.with_extension("tmp"), &change.path),
+            None => match fs::remove_file(&change.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                result => result,
+            },
+        };
+        named.map_err(|error| failed(change, error))?;
+    }
+    Ok(())
 }
 
-fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+fn write_beside(path: &Path, content: &[u8]) -> io::Result<fs::File> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -305,9 +333,7 @@ fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(content)?;
-    // Without this a crash could leave the new name with nothing behind it.
-    file.sync_data()?;
-    fs::rename(&beside, path)
+    Ok(file)
 }
 
 /// A definition as Consul writes it: durations as numbers of nanoseconds.

@@ -224,6 +224,13 @@ impl Syncer {
         Some(self.begin(state, target))
     }
 
+    /// Whether there is nothing left to tell of what belongs to a lane.
+    pub(crate) fn is_told(&self, lane: &Lane, state: &State) -> bool {
+        !self.flights.contains_key(lane)
+            && !self.flights.contains_key(&Lane::All)
+            && !state.dirty.iter().any(|target| target.lane() == *lane)
+    }
+
     /// What happened, in order.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -134,6 +134,7 @@ impl<'a> Seen<'a> {
     fn detailed_row(&self) -> Vec<String> {
         let Member { name, status, tags, .. } = self.member;
         let mut tags = tags.clone();
+        tags.insert("ap".to_owned(), self.partition.to_owned());
         tags.insert("segment".to_owned(), self.segment.to_owned());
         let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
         row([name, &self.address(), status.as_str(), &tags.join(",")])
