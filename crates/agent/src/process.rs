@@ -158,6 +158,9 @@ pub fn run(options: &RunOptions) -> u8 {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
     };
+    if let Err(error) = check_before_start(&loaded.config) {
+        return refuse(&error);
+    }
     let logging = match start_logging(&loaded.config) {
         Ok(logging) => logging,
         Err(error) => return refuse(&error),
@@ -167,6 +170,45 @@ pub fn run(options: &RunOptions) -> u8 {
         Ok(runtime) => runtime.block_on(run_loaded(options, loaded, &logging)),
         Err(error) => refuse(&format!("cannot start the runtime: {error}")),
     }
+}
+
+/// What is refused before there is a log.
+fn check_before_start(config: &RuntimeConfig) -> Result<(), String> {
+    config.tls.check()?;
+    let tls = &config.tls;
+    for file in [&tls.internal_rpc, &tls.https, &tls.grpc].into_iter().filter_map(|t| t.ca_file.as_ref()) {
+        if !file.exists() {
+            let file = file.display();
+            return Err(format!("Error loading from {file}: open {file}: no such file or directory"));
+        }
+    }
+    let limits = &config.limits;
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limits.check_open_files(descriptors.current.unwrap_or(u64::MAX))
+}
+
+/// What is refused once there is a log.
+fn check_at_start(config: &RuntimeConfig) -> Result<(), String> {
+    let policy = config.acl.default_policy.as_str();
+    if config.acl.enabled && !matches!(policy, "" | "allow" | "deny") {
+        return Err(format!("Failed to start Consul server: Unsupported default ACL policy: {policy}"));
+    }
+    config.watches().iter().try_for_each(check_watch)
+}
+
+/// Watches do nothing yet; a wrong one is refused all the same.
+fn check_watch(watch: &serde_json::Value) -> Result<(), String> {
+    let text = |name: &str| watch.get(name).and_then(serde_json::Value::as_str).unwrap_or("");
+    let (parameter, missing) = match text("type") {
+        "key" => ("key", "Must specify a single key to watch"),
+        "keyprefix" => ("prefix", "Must specify a single prefix to watch"),
+        "service" => ("service", "Must specify a single service to watch"),
+        _ => return Ok(()),
+    };
+    if text(parameter).is_empty() {
+        return Err(format!("Failed to parse watch (map[string]interface {{}}{{}}): {missing}"));
+    }
+    Ok(())
 }
 
 /// Errors from before the log: one line on standard error.
@@ -281,6 +323,7 @@ async fn start(
     node_id: NodeId,
     logging: &Logging,
 ) -> Result<Running, String> {
+    check_at_start(&config)?;
     let (orders, order_queue) = mpsc::channel(16);
     let pid_file = match &config.pid_file {
         Some(path) => Some(PidFile::write(path).map_err(|error| error.to_string())?),

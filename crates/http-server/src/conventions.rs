@@ -191,6 +191,7 @@ impl Exchange<'_> {
         };
         let started = std::time::Instant::now();
         let reply = run(handler, backend, request, encoding).await;
+        self.log(&reply, started.elapsed());
         if let Some(observe) = self.settings.observe {
             observe(&self.parts.method, self.entry.path, started.elapsed());
         }
@@ -218,6 +219,33 @@ impl Exchange<'_> {
             let response = Response::text(StatusCode::METHOD_NOT_ALLOWED, text);
             Box::new(response.with_header("Allow", self.entry.allow.clone()).into())
         })
+    }
+
+    /// The lines that operators look for (`reference/telemetry.md` section 4).
+    fn log(&self, reply: &Reply, latency: std::time::Duration) {
+        let method = &self.parts.method;
+        if self.parts.uri.query().is_some_and(|query| path::has_token(query)) {
+            let url = path::without_token(&self.parts.uri);
+            tracing::warn!(
+                target: "agent.http",
+                logUrl = %url,
+                "This request used the token query parameter which is deprecated and will be \
+                 removed in a future Consul version"
+            );
+        }
+        if let Some(error) = &reply.error {
+            let (url, from) = (path::without_token(&self.parts.uri), self.from());
+            tracing::error!(target: "agent.http", %method, %url, from, error, "Request error");
+        }
+        if tracing::enabled!(target: "agent.http", tracing::Level::DEBUG) {
+            let (url, from) = (path::without_token(&self.parts.uri), self.from());
+            let latency = types::GoDuration::from(latency);
+            tracing::debug!(target: "agent.http", %method, %url, from, %latency, "Request finished");
+        }
+    }
+
+    fn from(&self) -> String {
+        self.remote.map(|address| address.to_string()).unwrap_or_default()
     }
 
     /// A request over a unix socket has no address, and so none that is restricted.
@@ -278,13 +306,19 @@ async fn run(handler: &Handler, backend: &dyn Backend, request: Request, encodin
         _ => None,
     };
     match backend.run(call, encoding).await {
-        Ok(outcome) => Reply { response: outcome.response, meta: outcome.meta, stream: None },
+        Ok(outcome) => Reply {
+            response: outcome.response,
+            meta: outcome.meta,
+            stream: None,
+            error: None,
+        },
         Err(error) => failed(&error, told),
     }
 }
 
 fn failed(error: &CallError, meta: Option<ReadMeta>) -> Reply {
-    Reply { meta, ..Reply::from(reply::error_response(error)) }
+    let error_text = Some(error.text().to_owned());
+    Reply { meta, error: error_text, ..Reply::from(reply::error_response(error)) }
 }
 
 fn send(reply: Reply, mut headers: HeaderMap, accepts_gzip: bool, newline: bool) -> HttpResponse {

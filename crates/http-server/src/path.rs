@@ -80,6 +80,21 @@ pub fn parse_query(raw: &str) -> Option<Params> {
     Some(Params::new(pairs))
 }
 
+/// Whether a query string carries a token.
+pub(crate) fn has_token(query: &str) -> bool {
+    query.split('&').any(|pair| pair.starts_with("token="))
+}
+
+/// Path and query as they may be logged: a token in them is hidden.
+pub(crate) fn without_token(uri: &http::Uri) -> String {
+    let Some(query) = uri.query() else { return uri.path().to_owned() };
+    let shown: Vec<&str> = query
+        .split('&')
+        .map(|pair| if pair.starts_with("token=") { "token=<hidden>" } else { pair })
+        .collect();
+    format!("{}?{}", uri.path(), shown.join("&"))
+}
+
 fn unescape(raw: &str, plus_is_space: bool) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.bytes();
@@ -128,6 +143,13 @@ mod tests {
         assert_eq!(decode_path("/v1/kv/%+1", false), Decoded::Malformed);
         assert_eq!(decode_path("/v1/kv/%00", false), Decoded::Unprintable);
         assert_eq!(decode_path("/v1/kv/%00", true), Decoded::Path("/v1/kv/\0".into()));
+    }
+
+    #[test]
+    fn a_token_in_a_url_is_not_logged() {
+        let uri: http::Uri = "/v1/kv/a?x=1&token=b1gs33cr3t&y".parse().expect("it is one");
+        assert_eq!(without_token(&uri), "/v1/kv/a?x=1&token=<hidden>&y");
+        assert!(has_token("a=1&token=x") && !has_token("mytoken=x"));
     }
 
     #[test]

@@ -25,11 +25,13 @@ pub struct Reply {
     pub meta: Option<ReadMeta>,
     /// An endless body, and its content type.
     pub stream: Option<(&'static str, mpsc::Receiver<Bytes>)>,
+    /// The error that the response tells, for the log.
+    pub error: Option<String>,
 }
 
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
-        Self { response, meta: None, stream: None }
+        Self { response, meta: None, stream: None, error: None }
     }
 }
 
@@ -119,7 +121,7 @@ pub(crate) fn finish(
     accepts_gzip: bool,
     newline: bool,
 ) -> (StatusCode, WireBody) {
-    let Reply { response, meta, stream } = reply;
+    let Reply { response, meta, stream, error: _ } = reply;
     if let Some(meta) = &meta {
         write_meta(meta, headers);
     }

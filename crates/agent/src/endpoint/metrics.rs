@@ -27,7 +27,7 @@ pub(crate) fn routes(metrics: &Metrics, authorizer: &AuthorizerHook) -> Vec<Loca
             CallError::new(ErrorKind::TooMany, "Too many clients stream the metrics of this agent")
         })?;
         let stream = Some(("text/plain; charset=utf-8", intervals));
-        Ok(Reply { response: Response::ok(), meta: None, stream })
+        Ok(Reply { stream, ..Reply::from(Response::ok()) })
     });
     vec![
         route("/v1/agent/metrics", Method::GET, show),

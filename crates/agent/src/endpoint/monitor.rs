@@ -66,7 +66,7 @@ impl Monitor {
         let (client, pieces) = mpsc::channel(PIECES_MAX);
         clients.spawn(hand_on(self.logging.follow(level, json), client, self.stop.clone()));
         let stream = Some(("text/plain; charset=utf-8", pieces));
-        Ok(Reply { response: Response::ok(), meta: None, stream })
+        Ok(Reply { stream, ..Reply::from(Response::ok()) })
     }
 }
 
