@@ -2,9 +2,13 @@
 
 use config::{Environment, InterfaceAddr};
 
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Reads host name, interfaces and variables.
 pub fn read_environment() -> Environment {
-    let uname = rustix::system::uname();
     let default_route = default_route_interface();
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let interfaces = interfaces
@@ -24,7 +28,7 @@ pub fn read_environment() -> Environment {
         })
         .collect();
     Environment {
-        host_name: uname.nodename().to_string_lossy().into_owned(),
+        host_name: host_name(),
         interfaces,
         variables: std::env::vars_os()
             .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))

@@ -7,15 +7,15 @@ use arc_swap::ArcSwap;
 use config::RuntimeConfig;
 use config::runtime::ListenAddr;
 use http_server::{HttpService, HttpSettings, Router, ServeOptions};
-use raft::ServerId;
 use server::Server;
 use server::fsm::Fsm;
-use server::raft_host::{HostOptions, NoPeers, RaftHost};
+use server::raft_host::{
+    Disk, FileDisk, HostOptions, MemDisk, NoPeers, RaftHost, ServerId,
+};
 use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use types::NodeId;
-use wal::{Disk, FileDisk, MemDisk};
 
 use crate::backend::ServerBackend;
 use crate::dns_server::{DnsServer, DnsServerOptions, DnsSettings};
@@ -27,7 +27,7 @@ use crate::local_catalog::ServerCatalog;
 use crate::logging::Logging;
 use crate::metrics::Metrics;
 use crate::process::AgentHandle;
-use crate::settings;
+use crate::{environment, settings};
 
 /// How long requests that are being answered may take when the agent stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ impl Parts {
         let mut leader = JoinSet::new();
         leader.spawn(server::leader::run(server.clone(), handle.node(), members, leader_stops));
 
-        let metrics = Metrics::install(&running.telemetry, running.identity.node_name.as_str());
+        let metrics = Metrics::install(&running.telemetry, &environment::host_name());
         let catalog = ServerCatalog::new(server.clone(), running.identity.datacenter.clone());
         let options = LocalOptions::new(&running, handle.node(), handle.authorizer().clone());
         let local = Local::start(options, Arc::new(catalog)).map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use config::RuntimeConfig;
 use contract::AgentFacts;
 use http::{HeaderName, HeaderValue};
 use http_server::HttpSettings;
-use raft::Options as RaftOptions;
+use server::raft_host::RaftOptions;
 use server::ServerOptions;
 
 /// What HTTP handlers may know, and what applies to every request.
@@ -18,6 +18,7 @@ pub(crate) fn http(config: &RuntimeConfig) -> HttpSettings {
         kv_max_value_size: config.limits.kv_max_value_size,
         txn_max_req_len: config.limits.txn_max_req_len,
         discovery_max_stale: config.switches.discovery_max_stale.to_std(),
+        connect: config.connect.enabled,
         indents: config.dev,
     };
     let response_headers = config.http.response_headers.iter().filter_map(|(name, value)| {
@@ -51,7 +52,17 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
         default_query_time: config.http.default_query_time.to_std(),
         max_query_time: config.http.max_query_time.to_std(),
         hold_timeout: config.rpc.hold_timeout.to_std(),
+        makes_authority: makes_authority(config),
     }
+}
+
+/// Whether a leader makes the root of the mesh: the built-in provider does, in the
+/// primary datacenter.
+fn makes_authority(config: &RuntimeConfig) -> bool {
+    let primary = &config.identity.primary_datacenter;
+    let is_primary = primary.is_empty() || *primary == config.identity.datacenter;
+    let built_in = matches!(config.connect.ca_provider.as_str(), "" | "consul");
+    config.connect.enabled && is_primary && built_in
 }
 
 /// What consensus wants.

@@ -81,6 +81,7 @@ pub(super) mod tests {
     pub(in super::super) fn request(path: &str, query: &[(&str, &str)]) -> Request {
         let pairs = query.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let agent = AgentFacts {
+            connect: true,
             datacenter: Datacenter::from("dc1"),
             node: NodeName::from("a1"),
             kv_max_value_size: 1,

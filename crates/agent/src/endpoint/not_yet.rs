@@ -17,11 +17,9 @@ const OBJECT: &[Method] = &[Method::GET, Method::PUT, Method::DELETE];
 const PATHS: &[(&str, &[Method])] = &[
     ("/v1/agent/connect/authorize", POST),
     ("/v1/agent/connect/ca/leaf/", GET),
-    ("/v1/agent/connect/ca/roots", GET),
     ("/v1/config", PUT),
     ("/v1/config/", &[Method::GET, Method::DELETE]),
     ("/v1/connect/ca/configuration", READ_WRITE),
-    ("/v1/connect/ca/roots", GET),
     ("/v1/connect/intentions", &[Method::GET, Method::POST]),
     ("/v1/connect/intentions/", OBJECT),
     ("/v1/connect/intentions/check", GET),

@@ -3,7 +3,7 @@
 use ::acl::{Permission, Resource};
 use http::Method;
 use http_server::LocalRoute;
-use raft::Suffrage;
+use server::raft_host::Suffrage;
 use serde::Serialize;
 
 use super::status::check_datacenter;

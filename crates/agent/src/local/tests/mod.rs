@@ -195,6 +195,7 @@ impl Endpoints {
             token: SecretId::default(),
             remote: None,
             agent: Arc::new(AgentFacts {
+                connect: true,
                 datacenter: "dc1".into(),
                 node: "a1".into(),
                 kv_max_value_size: 0,
