@@ -23,6 +23,9 @@ pub struct Domain {
     pub routes: &'static [Route],
 }
 
+/// Decodes a command from what follows its tag.
+pub type DecodeCommand = fn(&[u8]) -> Result<Box<dyn AnyCommand>, types::msgpack::Error>;
+
 /// How a command is read back from the log.
 pub struct CommandDef {
     /// First byte of the entry.
@@ -30,7 +33,7 @@ pub struct CommandDef {
     /// The RPC name.
     pub name: &'static str,
     /// Decodes what follows the tag.
-    pub decode: fn(&[u8]) -> Result<Box<dyn AnyCommand>, types::msgpack::Error>,
+    pub decode: DecodeCommand,
 }
 
 impl CommandDef {
@@ -47,15 +50,21 @@ impl CommandDef {
     }
 }
 
+/// Calls the function with the msgpack of each record.
+pub type SaveRecords = fn(&State, &mut dyn FnMut(&[u8]));
+
+/// Decodes one record's msgpack and stores its rows.
+pub type RestoreRecord = fn(&[u8], &mut Tx<'_>) -> Result<(), types::msgpack::Error>;
+
 /// How rows of one kind are written to a snapshot and read from it
 /// (`reference/raft-and-snapshots.md` section 10).
 pub struct RecordDef {
     /// First byte of the record.
     pub tag: u8,
     /// Calls the function with each record's msgpack, in key order.
-    pub save: fn(&State, &mut dyn FnMut(&[u8])),
+    pub save: SaveRecords,
     /// Decodes one record's msgpack and stores its rows.
-    pub restore: fn(&[u8], &mut Tx<'_>) -> Result<(), types::msgpack::Error>,
+    pub restore: RestoreRecord,
 }
 
 /// One path of the HTTP API with the methods it answers.

@@ -26,9 +26,11 @@ pub mod request;
 pub mod response;
 
 pub use call::{Applied, Authorized, Command, Found, LeaderView, Pruned, Query};
-pub use domain::{CommandDef, Domain, RecordDef, Route, Verb};
+pub use domain::{
+    CommandDef, DecodeCommand, Domain, RecordDef, RestoreRecord, Route, SaveRecords, Verb,
+};
 pub use erased::{AnyCommand, AnyQuery, Evaluated, QueryKey};
 pub use error::{CallError, ErrorKind};
 pub use options::{Consistency, ReadOptions};
 pub use request::{AgentFacts, Params, Request};
-pub use response::{Body, CacheKind, Call, Encoding, ReadCall, Response, Show, WriteCall};
+pub use response::{Body, CacheKind, Call, Encoding, ReadCall, Response, Show, ShowOnce, WriteCall};

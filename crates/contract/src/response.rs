@@ -131,12 +131,15 @@ pub enum CacheKind {
     Streamed,
 }
 
+/// Shows one reply of a query in a way of its own.
+pub type ShowOnce = Box<dyn FnOnce(&(dyn Any + Send + Sync), Encoding) -> Response + Send>;
+
 /// How the reply of a query is shown.
 pub enum Show {
     /// As JSON. The same bytes serve everybody who asks the same question.
     Json(fn(&(dyn Any + Send + Sync), Encoding) -> Bytes),
     /// In a way of its own.
-    Custom(Box<dyn FnOnce(&(dyn Any + Send + Sync), Encoding) -> Response + Send>),
+    Custom(ShowOnce),
 }
 
 /// A command with the way to show its reply.

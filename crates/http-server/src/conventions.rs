@@ -224,7 +224,7 @@ impl Exchange<'_> {
     /// The lines that operators look for (`reference/telemetry.md` section 4).
     fn log(&self, reply: &Reply, latency: std::time::Duration) {
         let method = &self.parts.method;
-        if self.parts.uri.query().is_some_and(|query| path::has_token(query)) {
+        if self.parts.uri.query().is_some_and(path::has_token) {
             let url = path::without_token(&self.parts.uri);
             tracing::warn!(
                 target: "agent.http",

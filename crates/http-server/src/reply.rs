@@ -40,7 +40,7 @@ pub enum WireBody {
     /// All of it.
     Full(Option<Bytes>),
     /// As it comes, compressed on the way if the client takes it.
-    Stream(mpsc::Receiver<Bytes>, Option<GzEncoder<Vec<u8>>>),
+    Stream(mpsc::Receiver<Bytes>, Option<Box<GzEncoder<Vec<u8>>>>),
 }
 
 impl WireBody {
@@ -134,7 +134,7 @@ pub(crate) fn finish(
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         let encoder = accepts_gzip.then(|| {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            GzEncoder::new(Vec::new(), Compression::fast())
+            Box::new(GzEncoder::new(Vec::new(), Compression::fast()))
         });
         return (response.status, WireBody::Stream(receiver, encoder));
     }

@@ -15,6 +15,9 @@ use super::table::{
     NODES, SERVICES, SERVICES_BY_NAME, SERVICES_BY_TARGET, ServiceRow, node_key, service_key,
 };
 
+/// An instance of a service, and the node that it runs on.
+pub(crate) type Instance = (Arc<Node>, Arc<ServiceRow>);
+
 /// The instances of one service that are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct InstanceSelection {
@@ -50,7 +53,7 @@ impl InstanceSelection {
 
     /// The instances with their nodes, and the index to wait on. What is recorded
     /// is that one index, which covers all of it (see [`index::service_index`]).
-    pub fn find(&self, reader: &mut Reader<'_>) -> (Index, Vec<(Arc<Node>, Arc<ServiceRow>)>) {
+    pub fn find(&self, reader: &mut Reader<'_>) -> (Index, Vec<Instance>) {
         let (index, which) = if self.connect {
             (index::target_index(reader, &self.service), SERVICES_BY_TARGET)
         } else {

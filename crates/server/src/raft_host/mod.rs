@@ -37,9 +37,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use contract::AnyCommand;
-use raft::{BootstrapError, Change, Configuration, EntryKind, Server, ServerId, SnapshotMeta};
+use raft::{BootstrapError, Change, Configuration, EntryKind, Server, SnapshotMeta};
 use tokio::sync::{oneshot, watch};
 use types::Index;
+
+/// What starting a host takes, so that who starts one needs neither crate by itself.
+pub use raft::{Options as RaftOptions, ServerId, Suffrage};
+pub use wal::{Disk, FileDisk, MemDisk};
 
 pub use self::applier::{Applier, Committed, RestoreFailure, SnapshotJob};
 pub use self::error::{Fatal, ProposeError, StartError};
