@@ -1,6 +1,7 @@
 //! Repository chores: `cargo xtask <chore>`.
 
 mod bench;
+mod conformance;
 mod durability;
 mod sim;
 mod tidy;
@@ -13,6 +14,8 @@ const USAGE: &str = "usage: cargo xtask <chore>
 
   bench [--row NAME] [--quick] [--ours PATH] [--consul PATH] [--etcd PATH]
                 run side by side with the peers and write bench/RESULTS.md
+  conformance   check a binary against what real Consul answered: exactly the steps fail that
+                .ci/ lists  --consul BIN [--suite FOLDER] [--jobs N]
   tidy          check the rules of the house: sizes, crate edges, purity, docs, words
   tidy --aims   also list what is above an aim but below the hard stop
   durability    kill a server again and again under writers: nothing acknowledged is lost
@@ -46,6 +49,9 @@ fn run() -> anyhow::Result<ExitCode> {
             }
             say(&mut out, &report.to_string());
             Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        ["conformance", options @ ..] => {
+            conformance::run(root, options, &mut |text| say(&mut out, text))
         }
         ["sim", options @ ..] => sim::run(root, options),
         ["durability", options @ ..] => {
