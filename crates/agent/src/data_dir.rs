@@ -73,7 +73,8 @@ pub(crate) fn node_id(config: &RuntimeConfig) -> Result<NodeId, DataDirError> {
 
 /// Random, or derived from the host's identity, which then survives the data directory.
 fn new_id_bytes(random: bool) -> [u8; 16] {
-    let host = (!random).then(|| fs::read_to_string("/sys/class/dmi/id/product_uuid").ok()).flatten();
+    let host =
+        (!random).then(|| fs::read_to_string("/sys/class/dmi/id/product_uuid").ok()).flatten();
     if let Some(host) = host {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, host.trim().as_bytes());
         let mut bytes = [0; 16];
@@ -137,7 +138,8 @@ pub(crate) struct PidFile(PathBuf);
 impl PidFile {
     /// Writes the process id.
     pub(crate) fn write(path: &Path) -> Result<Self, DataDirError> {
-        fs::write(path, std::process::id().to_string()).map_err(io_error("Could not write pid file", path))?;
+        fs::write(path, std::process::id().to_string())
+            .map_err(io_error("Could not write pid file", path))?;
         Ok(Self(path.to_owned()))
     }
 }

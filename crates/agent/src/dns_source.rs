@@ -46,7 +46,8 @@ impl CatalogSource {
                 self.instances(call, locality, selection).await
             }
             Lookup::Connect { service, locality } => {
-                let selection = InstanceSelection { connect: true, ..InstanceSelection::of(service) };
+                let selection =
+                    InstanceSelection { connect: true, ..InstanceSelection::of(service) };
                 self.instances(call, locality, selection).await
             }
             // Gateways are linked by config entries, of which there are none yet.

@@ -45,7 +45,9 @@ pub(crate) struct BoundHttp {
 pub(crate) type SharedTls = Arc<ArcSwap<rustls::ServerConfig>>;
 
 /// Binds all HTTP and HTTPS listeners of the configuration.
-pub(crate) fn bind(config: &RuntimeConfig) -> Result<(Vec<BoundHttp>, Option<SharedTls>), ListenError> {
+pub(crate) fn bind(
+    config: &RuntimeConfig,
+) -> Result<(Vec<BoundHttp>, Option<SharedTls>), ListenError> {
     let mut bound = Vec::new();
     for address in &config.listeners.http {
         bound.push(bind_plain(address, &config.listeners.unix_sockets)?);
@@ -58,7 +60,8 @@ pub(crate) fn bind(config: &RuntimeConfig) -> Result<(Vec<BoundHttp>, Option<Sha
         let ListenAddr::Tcp(socket) = address else {
             return Err(ListenError::Tls("HTTPS cannot be served on a unix socket".to_owned()));
         };
-        let listener = Listener::bind(*socket).map_err(|error| bind_error("tcp", address, &error))?;
+        let listener =
+            Listener::bind(*socket).map_err(|error| bind_error("tcp", address, &error))?;
         bound.push(BoundHttp {
             listener: Listener::Tls(listener, Arc::clone(&tls)),
             address: address.to_string(),
@@ -95,8 +98,9 @@ fn bind_unix(path: &Path, unix: &UnixSockets) -> io::Result<Listener> {
     }
     let listener = tokio::net::UnixListener::bind(path)?;
     if !unix.mode.is_empty() {
-        let mode = u32::from_str_radix(&unix.mode, 8)
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "unix_sockets.mode is not octal"))?;
+        let mode = u32::from_str_radix(&unix.mode, 8).map_err(|_| {
+            io::Error::new(io::ErrorKind::InvalidInput, "unix_sockets.mode is not octal")
+        })?;
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
     if !unix.user.is_empty() || !unix.group.is_empty() {
@@ -120,7 +124,8 @@ fn numeric(name: &str, what: &str) -> io::Result<Option<u32>> {
         let mut columns = line.split(':');
         (columns.next()? == name).then(|| columns.nth(1)?.parse().ok()).flatten()
     });
-    let missing = || io::Error::new(io::ErrorKind::NotFound, format!("there is no {what} {name:?}"));
+    let missing =
+        || io::Error::new(io::ErrorKind::NotFound, format!("there is no {what} {name:?}"));
     found.map(Some).ok_or_else(missing)
 }
 
@@ -139,7 +144,9 @@ fn bind_error(network: &'static str, address: &ListenAddr, error: &io::Error) ->
 }
 
 /// The TLS of a listener that clients connect to.
-pub(crate) fn server_tls(tls: &TlsListenerConfig) -> Result<Arc<rustls::ServerConfig>, ListenError> {
+pub(crate) fn server_tls(
+    tls: &TlsListenerConfig,
+) -> Result<Arc<rustls::ServerConfig>, ListenError> {
     let wrong = |error: &dyn std::fmt::Display| ListenError::Tls(error.to_string());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let versions: &[&rustls::SupportedProtocolVersion] = match tls.min_version {
@@ -188,7 +195,8 @@ fn read_roots(tls: &TlsListenerConfig) -> Result<RootCertStore, ListenError> {
     let mut files = Vec::new();
     files.extend(tls.ca_file.clone());
     if let Some(folder) = &tls.ca_path {
-        let entries = fs::read_dir(folder).map_err(|error| unreadable("CA path", folder, &error))?;
+        let entries =
+            fs::read_dir(folder).map_err(|error| unreadable("CA path", folder, &error))?;
         files.extend(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())));
     }
     let mut roots = RootCertStore::empty();

@@ -67,7 +67,8 @@ fn shared_tags(config: &RuntimeConfig, node_id: &str) -> BTreeMap<String, String
     .collect();
     tags.insert("port".to_owned(), config.ports.server.to_string());
     tags.insert("build".to_owned(), format!("{CONSUL_VERSION}:{CONSUL_REVISION}"));
-    for (tag, port) in [("grpc_port", config.ports.grpc), ("grpc_tls_port", config.ports.grpc_tls)] {
+    for (tag, port) in [("grpc_port", config.ports.grpc), ("grpc_tls_port", config.ports.grpc_tls)]
+    {
         if let Some(port) = port {
             tags.insert(tag.to_owned(), port.to_string());
         }

@@ -9,9 +9,7 @@ use config::runtime::ListenAddr;
 use http_server::{HttpService, HttpSettings, Router, ServeOptions};
 use server::Server;
 use server::fsm::Fsm;
-use server::raft_host::{
-    Disk, FileDisk, HostOptions, MemDisk, NoPeers, RaftHost, ServerId,
-};
+use server::raft_host::{Disk, FileDisk, HostOptions, MemDisk, NoPeers, RaftHost, ServerId};
 use store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -127,7 +125,8 @@ impl Parts {
     /// Gives each part its new settings.
     pub(crate) async fn reload(&mut self, config: &RuntimeConfig) -> Result<(), String> {
         if let Some(tls) = &self.tls {
-            let new = listeners::server_tls(&config.tls.https).map_err(|error| error.to_string())?;
+            let new =
+                listeners::server_tls(&config.tls.https).map_err(|error| error.to_string())?;
             tls.store(new);
         }
         self.local.reload(config).await.map_err(|error| error.on_reload())?;

@@ -11,9 +11,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use config::{Loaded, RuntimeConfig, Sources};
 use contract::CallError;
+use server::Server;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use server::Server;
 use types::NodeId;
 use types::catalog::Node;
 use types::member::Member;
@@ -176,10 +176,14 @@ pub fn run(options: &RunOptions) -> u8 {
 fn check_before_start(config: &RuntimeConfig) -> Result<(), String> {
     config.tls.check()?;
     let tls = &config.tls;
-    for file in [&tls.internal_rpc, &tls.https, &tls.grpc].into_iter().filter_map(|t| t.ca_file.as_ref()) {
+    for file in
+        [&tls.internal_rpc, &tls.https, &tls.grpc].into_iter().filter_map(|t| t.ca_file.as_ref())
+    {
         if !file.exists() {
             let file = file.display();
-            return Err(format!("Error loading from {file}: open {file}: no such file or directory"));
+            return Err(format!(
+                "Error loading from {file}: open {file}: no such file or directory"
+            ));
         }
     }
     let limits = &config.limits;
@@ -191,7 +195,9 @@ fn check_before_start(config: &RuntimeConfig) -> Result<(), String> {
 fn check_at_start(config: &RuntimeConfig) -> Result<(), String> {
     let policy = config.acl.default_policy.as_str();
     if config.acl.enabled && !matches!(policy, "" | "allow" | "deny") {
-        return Err(format!("Failed to start Consul server: Unsupported default ACL policy: {policy}"));
+        return Err(format!(
+            "Failed to start Consul server: Unsupported default ACL policy: {policy}"
+        ));
     }
     config.watches().iter().try_for_each(check_watch)
 }

@@ -7,8 +7,8 @@ use config::RuntimeConfig;
 use contract::AgentFacts;
 use http::{HeaderName, HeaderValue};
 use http_server::HttpSettings;
-use server::raft_host::RaftOptions;
 use server::ServerOptions;
+use server::raft_host::RaftOptions;
 
 /// What HTTP handlers may know, and what applies to every request.
 pub(crate) fn http(config: &RuntimeConfig) -> HttpSettings {

@@ -52,17 +52,19 @@ impl ReadOptions {
     pub(crate) fn parse(request: &Request) -> Result<Self, CallError> {
         let params = &request.params;
         refuse_enterprise(request)?;
-        let mut options =
-            Self { datacenter: request.datacenter(), token: request.token.clone(), ..Self::default() };
+        let mut options = Self {
+            datacenter: request.datacenter(),
+            token: request.token.clone(),
+            ..Self::default()
+        };
         parse_wait(request, &mut options)?;
         let stale = params.has("stale");
         let consistent = params.has("consistent");
         let leader = params.has("leader");
         options.cached = params.has("cached");
         if let Some(text) = params.get("max_stale").filter(|text| !text.is_empty()) {
-            let duration = GoDuration::parse(text).map_err(|_| {
-                CallError::bad_request(format!("Invalid max_stale value {text:?}"))
-            })?;
+            let duration = GoDuration::parse(text)
+                .map_err(|_| CallError::bad_request(format!("Invalid max_stale value {text:?}")))?;
             options.max_stale = duration.to_std();
             if duration.is_positive() {
                 options.consistency = Consistency::Stale;
@@ -71,7 +73,8 @@ impl ReadOptions {
         if stale {
             options.consistency = Consistency::Stale;
         }
-        let discovery = request.path.starts_with("/v1/catalog") || request.path.starts_with("/v1/health");
+        let discovery =
+            request.path.starts_with("/v1/catalog") || request.path.starts_with("/v1/health");
         let nothing_asked = !stale && !consistent && !leader && options.max_stale.is_zero();
         if nothing_asked && discovery && !request.agent.discovery_max_stale.is_zero() {
             options.max_stale = request.agent.discovery_max_stale;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use acl::Authorizer;
 use contract::{AnyCommand, AnyQuery, Query};
 use domains::catalog::{
-    CatalogNode, CatalogNodes, CatalogService, CatalogServices, Deregister, InstanceSelection, Register,
+    CatalogNode, CatalogNodes, CatalogService, CatalogServices, Deregister, InstanceSelection,
+    Register,
 };
 use domains::health::{HealthChecksOfService, HealthNode, HealthService, HealthState};
 use proptest::prelude::*;
@@ -110,9 +111,16 @@ fn questions() -> Vec<Question> {
         question(CatalogService { selection: web(), ..CatalogService::default() }),
         question(CatalogNode { node: "n0".into(), ..CatalogNode::default() }),
         question(HealthService { selection: web(), ..HealthService::default() }),
-        question(HealthService { selection: web(), passing_only: true, ..HealthService::default() }),
+        question(HealthService {
+            selection: web(),
+            passing_only: true,
+            ..HealthService::default()
+        }),
         question(HealthNode { node: "n0".into(), ..HealthNode::default() }),
-        question(HealthChecksOfService { service: "web".into(), ..HealthChecksOfService::default() }),
+        question(HealthChecksOfService {
+            service: "web".into(),
+            ..HealthChecksOfService::default()
+        }),
         question(HealthState { status: "any".into(), ..HealthState::default() }),
     ]
 }

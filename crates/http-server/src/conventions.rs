@@ -289,7 +289,12 @@ impl Exchange<'_> {
     }
 }
 
-async fn run(handler: &Handler, backend: &dyn Backend, request: Request, encoding: Encoding) -> Reply {
+async fn run(
+    handler: &Handler,
+    backend: &dyn Backend,
+    request: Request,
+    encoding: Encoding,
+) -> Reply {
     let call = match handler {
         Handler::Local(handler) => {
             return handler(request).await.unwrap_or_else(|error| failed(&error, None));
@@ -306,12 +311,9 @@ async fn run(handler: &Handler, backend: &dyn Backend, request: Request, encodin
         _ => None,
     };
     match backend.run(call, encoding).await {
-        Ok(outcome) => Reply {
-            response: outcome.response,
-            meta: outcome.meta,
-            stream: None,
-            error: None,
-        },
+        Ok(outcome) => {
+            Reply { response: outcome.response, meta: outcome.meta, stream: None, error: None }
+        }
         Err(error) => failed(&error, told),
     }
 }

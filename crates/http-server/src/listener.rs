@@ -252,7 +252,8 @@ async fn speak_http1<S>(
 {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(false);
-    let header_bytes_max = if options.header_bytes_max == 0 { 1 << 20 } else { options.header_bytes_max };
+    let header_bytes_max =
+        if options.header_bytes_max == 0 { 1 << 20 } else { options.header_bytes_max };
     builder.max_buf_size(header_bytes_max.max(16 << 10));
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);

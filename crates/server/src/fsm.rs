@@ -124,7 +124,10 @@ mod tests {
     }
 
     fn put(key: &str) -> KvCommand {
-        KvCommand { entry: KvEntry { key: key.into(), ..KvEntry::default() }, ..KvCommand::default() }
+        KvCommand {
+            entry: KvEntry { key: key.into(), ..KvEntry::default() },
+            ..KvCommand::default()
+        }
     }
 
     #[test]
@@ -135,7 +138,8 @@ mod tests {
         typed.apply(one).expect("it is known");
         let one = std::iter::once((Index(7), FsmCommand::Encoded(&bytes)));
         encoded.apply(one).expect("it is known");
-        let row = |fsm: &Fsm| fsm.store().snapshot().get(&KVS, b"a").map(|row| KvEntry::clone(&row));
+        let row =
+            |fsm: &Fsm| fsm.store().snapshot().get(&KVS, b"a").map(|row| KvEntry::clone(&row));
         assert_eq!(row(&typed), row(&encoded));
         assert_eq!(row(&typed).map(|row| row.modify_index), Some(Index(7)));
     }
@@ -147,6 +151,9 @@ mod tests {
         };
         assert_eq!(apply(&[0x3f, 0xc0]), Err(FsmError::Unknown { index: Index(3), tag: 0x3f }));
         assert_eq!(apply(&[0xbf, 0xc0]), Ok(1));
-        assert!(matches!(apply(&[0x02, 0xc1]), Err(FsmError::Undecodable { name: "KVS.Apply", .. })));
+        assert!(matches!(
+            apply(&[0x02, 0xc1]),
+            Err(FsmError::Undecodable { name: "KVS.Apply", .. })
+        ));
     }
 }

@@ -137,7 +137,9 @@ impl LiveQueries {
         Ok((evaluated, reader.into_watch_set(), state.version()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(QueryKey, u64), Arc<Live>, foldhash::fast::RandomState>> {
+    fn lock(
+        &self,
+    ) -> MutexGuard<'_, HashMap<(QueryKey, u64), Arc<Live>, foldhash::fast::RandomState>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -86,15 +86,15 @@ pub fn restore(input: &mut dyn Read, store: &Store) -> Result<Index, RestoreErro
     let mut bytes = Vec::new();
     input.read_to_end(&mut bytes)?;
     let broken = |number, tag| move |error| RestoreError::Record { number, tag, error };
-    let (header, mut rest): (Header, &[u8]) =
-        msgpack::from_prefix(&bytes).map_err(broken(0, 0))?;
+    let (header, mut rest): (Header, &[u8]) = msgpack::from_prefix(&bytes).map_err(broken(0, 0))?;
     let mut state = State::new(&domains::tables());
     let outcome: Result<(), RestoreError> = state.fill(header.last_index, |tx| {
         let mut number = 0;
         while let Some((&tag, after)) = rest.split_first() {
             number += 1;
             let length = msgpack::value_len(after).map_err(broken(number, tag))?;
-            let length = length.ok_or(msgpack::Error::UnexpectedEnd).map_err(broken(number, tag))?;
+            let length =
+                length.ok_or(msgpack::Error::UnexpectedEnd).map_err(broken(number, tag))?;
             let (record, tail) = after.split_at(length);
             restore_record(tag, record, tx, number)?;
             rest = tail;
@@ -121,7 +121,8 @@ fn restore_record(
         tx.set_index(&index.key, index.value);
         return Ok(());
     }
-    let known = domains::ALL.iter().flat_map(|domain| domain.records).find(|known| known.tag == tag);
+    let known =
+        domains::ALL.iter().flat_map(|domain| domain.records).find(|known| known.tag == tag);
     match known {
         Some(known) => (known.restore)(record, tx).map_err(broken),
         None if (64..0x80).contains(&tag) => Err(RestoreError::Enterprise { tag }),
@@ -141,14 +142,12 @@ mod tests {
     fn filled() -> Store {
         let fsm = Fsm::new(Store::new(&domains::tables()));
         let command = |op, key: &str| -> Box<dyn AnyCommand> {
-            let entry = KvEntry { key: key.into(), value: (&b"v"[..]).into(), ..KvEntry::default() };
+            let entry =
+                KvEntry { key: key.into(), value: (&b"v"[..]).into(), ..KvEntry::default() };
             Box::new(KvCommand { op, entry, ..KvCommand::default() })
         };
-        let commands = [
-            command(KvOp::Set, "a"),
-            command(KvOp::Set, "b"),
-            command(KvOp::Delete, "a"),
-        ];
+        let commands =
+            [command(KvOp::Set, "a"), command(KvOp::Set, "b"), command(KvOp::Delete, "a")];
         let numbered = commands.into_iter().zip(5..).map(|(c, i)| (Index(i), FsmCommand::Typed(c)));
         fsm.apply(numbered).expect("all are known");
         fsm.store().clone()

@@ -17,5 +17,4 @@ pub struct IndexRow {
 }
 
 /// All named indexes. Every state has this table; snapshots carry it.
-pub const INDEXES: Table<IndexRow> =
-    Table::new("index", |row| Arc::from(row.name.as_bytes()));
+pub const INDEXES: Table<IndexRow> = Table::new("index", |row| Arc::from(row.name.as_bytes()));

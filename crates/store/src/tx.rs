@@ -109,7 +109,13 @@ impl<'s> Tx<'s> {
         self.changes.truncate(mark.changes);
     }
 
-    fn file<R: Send + Sync + 'static>(&mut self, table: &Table<R>, slot: usize, key: &Key, row: &Row) {
+    fn file<R: Send + Sync + 'static>(
+        &mut self,
+        table: &Table<R>,
+        slot: usize,
+        key: &Key,
+        row: &Row,
+    ) {
         for (which, secondary) in table.secondary.iter().enumerate() {
             for filed in filed_keys(secondary, key, row) {
                 let map = &mut self.state.tables[slot].secondary[which];
@@ -119,7 +125,13 @@ impl<'s> Tx<'s> {
         }
     }
 
-    fn unfile<R: Send + Sync + 'static>(&mut self, table: &Table<R>, slot: usize, key: &Key, row: &Row) {
+    fn unfile<R: Send + Sync + 'static>(
+        &mut self,
+        table: &Table<R>,
+        slot: usize,
+        key: &Key,
+        row: &Row,
+    ) {
         for (which, secondary) in table.secondary.iter().enumerate() {
             for filed in filed_keys(secondary, key, row) {
                 self.state.tables[slot].secondary[which].remove(&filed);
@@ -130,7 +142,11 @@ impl<'s> Tx<'s> {
 }
 
 /// The keys of a row in a secondary index, each made unique by the primary key.
-fn filed_keys<R: Send + Sync + 'static>(secondary: &Secondary<R>, key: &Key, row: &Row) -> Vec<Key> {
+fn filed_keys<R: Send + Sync + 'static>(
+    secondary: &Secondary<R>,
+    key: &Key,
+    row: &Row,
+) -> Vec<Key> {
     let mut keys = Vec::new();
     let row: &R = crate::state::typed_ref(row);
     (secondary.keys)(row, &mut |filed: KeyBuilder| keys.push(filed.raw(key).build()));

@@ -166,7 +166,10 @@ impl Registry {
     pub(crate) fn mark_all(&self) -> Vec<Arc<Cell>> {
         let mut marked = Vec::new();
         for watches in self.maps.values() {
-            #[expect(clippy::disallowed_methods, reason = "all are marked; the order does not show")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "all are marked; the order does not show"
+            )]
             for cell in watches.exact.values().chain(watches.prefix.values()).flatten() {
                 mark_one(cell, &mut marked);
             }

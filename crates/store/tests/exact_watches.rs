@@ -89,7 +89,10 @@ impl Watched {
             }
             Watched::Tag(tag) => {
                 let key = KeyBuilder::new().text(tag);
-                reader.secondary(&ROWS, BY_TAG, key.as_bytes()).map(|row| Row::clone(&row)).collect()
+                reader
+                    .secondary(&ROWS, BY_TAG, key.as_bytes())
+                    .map(|row| Row::clone(&row))
+                    .collect()
             }
         };
         let (subscription, version) = store.subscribe(reader.into_watch_set());
@@ -218,7 +221,8 @@ fn rows_are_found_by_keys_in_order() {
         run(&store, 1, &Step::Put(row));
     }
     let state = store.snapshot();
-    let keys: Vec<Key> = state.prefix(&ROWS, b"").map(|row| Arc::from(row.key.as_bytes())).collect();
+    let keys: Vec<Key> =
+        state.prefix(&ROWS, b"").map(|row| Arc::from(row.key.as_bytes())).collect();
     assert_eq!(keys, [Arc::from(&b"a"[..]), Arc::from(&b"ab"[..]), Arc::from(&b"b"[..])]);
     assert_eq!(state.len(&ROWS), 3);
 }

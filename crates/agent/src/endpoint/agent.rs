@@ -18,13 +18,31 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
     let get = |path, handler| route(path, Method::GET, handler);
     let put = |path, handler| route(path, Method::PUT, handler);
     vec![
-        get("/v1/agent/self", handler(agent, |agent, request| async move { show_self(&agent, &request).await })),
+        get(
+            "/v1/agent/self",
+            handler(agent, |agent, request| async move { show_self(&agent, &request).await }),
+        ),
         get("/v1/agent/version", handler(agent, |_, request| async move { Ok(version(&request)) })),
-        get("/v1/agent/members", handler(agent, |agent, request| async move { members(&agent, &request) })),
-        put("/v1/agent/join/", handler(agent, |agent, request| async move { join(&agent, &request) })),
-        put("/v1/agent/leave", handler(agent, |agent, request| async move { leave(&agent, &request).await })),
-        put("/v1/agent/force-leave/", handler(agent, |agent, request| async move { force_leave(&agent, &request) })),
-        put("/v1/agent/reload", handler(agent, |agent, request| async move { reload(&agent, &request).await })),
+        get(
+            "/v1/agent/members",
+            handler(agent, |agent, request| async move { members(&agent, &request) }),
+        ),
+        put(
+            "/v1/agent/join/",
+            handler(agent, |agent, request| async move { join(&agent, &request) }),
+        ),
+        put(
+            "/v1/agent/leave",
+            handler(agent, |agent, request| async move { leave(&agent, &request).await }),
+        ),
+        put(
+            "/v1/agent/force-leave/",
+            handler(agent, |agent, request| async move { force_leave(&agent, &request) }),
+        ),
+        put(
+            "/v1/agent/reload",
+            handler(agent, |agent, request| async move { reload(&agent, &request).await }),
+        ),
     ]
 }
 
@@ -104,10 +122,12 @@ fn debug_config(config: &config::RuntimeConfig) -> Value {
     let ports = &config.ports;
     let shown = config::runtime::shown_port;
     let addresses = |list: &[config::runtime::ListenAddr]| -> Vec<String> {
-        list.iter().map(|address| match address {
-            config::runtime::ListenAddr::Tcp(socket) => format!("tcp://{socket}"),
-            config::runtime::ListenAddr::Unix(path) => format!("unix://{}", path.display()),
-        }).collect()
+        list.iter()
+            .map(|address| match address {
+                config::runtime::ListenAddr::Tcp(socket) => format!("tcp://{socket}"),
+                config::runtime::ListenAddr::Unix(path) => format!("unix://{}", path.display()),
+            })
+            .collect()
     };
     let mut shown_settings = value!({
         "AdvertiseAddrLAN": config.network.advertise_lan.to_string(),
@@ -183,7 +203,9 @@ fn members(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
         return Err(CallError::bad_request("Cannot provide a segment with wan=true"));
     }
     if !segment.is_empty() && segment != "_all" {
-        return Err(CallError::failed("Network segments are not supported in this version of Consul"));
+        return Err(CallError::failed(
+            "Network segments are not supported in this version of Consul",
+        ));
     }
     let mut members = if wan { agent.wan_members() } else { vec![agent.lan_member()] };
     let who = (agent.authorizer())(&request.token);
@@ -240,4 +262,3 @@ async fn reload(agent: &AgentHandle, request: &Request) -> Result<Reply, CallErr
     agent.order(Order::Reload).await?;
     Ok(Response::ok().into())
 }
-

@@ -3,8 +3,8 @@
 use ::acl::{Permission, Resource};
 use http::Method;
 use http_server::LocalRoute;
-use server::raft_host::Suffrage;
 use serde::Serialize;
+use server::raft_host::Suffrage;
 
 use super::status::check_datacenter;
 use super::{handler, json, route};

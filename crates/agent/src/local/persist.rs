@@ -181,7 +181,8 @@ impl Disk {
     /// second finds his changes written when he gets hold of the lock.
     pub(crate) fn write_queued(&self) {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let queued = std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        let queued =
+            std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         if queued.is_empty() {
             return;
         }
@@ -296,9 +297,8 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
 
 /// First all contents beside their files, then one sync, then all the names.
 fn carry_out(changes: &BTreeMap<&Path, &Change>) -> Result<(), String> {
-    let failed = |change: &Change, error: io::Error| {
-        format!("failed persisting {}: {error}", change.what)
-    };
+    let failed =
+        |change: &Change, error: io::Error| format!("failed persisting {}: {error}", change.what);
     let mut written = Vec::new();
     for change in changes.values() {
         if let Some(content) = &change.content {

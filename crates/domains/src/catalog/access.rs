@@ -91,7 +91,8 @@ fn changes_node(state: &State, request: &RegisterRequest) -> bool {
         return true;
     };
     let wanted = super::table::node_of(request);
-    let comparable = |node: &Node| (node.address.clone(), node.tagged_addresses.clone(), node.meta.clone());
+    let comparable =
+        |node: &Node| (node.address.clone(), node.tagged_addresses.clone(), node.meta.clone());
     comparable(present) != comparable(&wanted)
 }
 

@@ -8,11 +8,11 @@ use types::catalog::{Node, NodeService, Weights};
 use types::check::{HealthCheck, Status};
 use types::{Index, NodeName};
 
-use super::{index, virtual_ip};
 use super::table::{
     CHECKS, CHECKS_BY_INSTANCE, NODES, NODES_BY_ID, SERVICES, ServiceRow, check_key, instance_key,
     node_key,
 };
+use super::{index, virtual_ip};
 
 /// Stores a node; one with the same id under another name is renamed.
 pub(super) fn put_node(tx: &mut Tx<'_>, mut node: Node) -> Applied<()> {
@@ -25,7 +25,8 @@ pub(super) fn put_node(tx: &mut Tx<'_>, mut node: Node) -> Applied<()> {
             refuse_if_alive(tx, &present, &node)?;
             remove_node(tx, namesake.node.as_str());
             node.create_index = namesake.create_index;
-        } else if present.as_ref().is_some_and(|known| !known.id.is_empty() && known.id != node.id) {
+        } else if present.as_ref().is_some_and(|known| !known.id.is_empty() && known.id != node.id)
+        {
             refuse_if_alive(tx, &present, &node)?;
         }
     }

@@ -26,8 +26,8 @@ pub use access::{can_see_check, can_see_instance};
 pub use command::{Deregister, Register};
 pub use index::{node_index, service_index};
 pub use query::{
-    CatalogNode, CatalogNodeServices, CatalogNodes, CatalogService, CatalogServices, NodeServiceList,
-    NodeServices, PtrLookup, PtrTarget, VirtualIp,
+    CatalogNode, CatalogNodeServices, CatalogNodes, CatalogService, CatalogServices,
+    NodeServiceList, NodeServices, PtrLookup, PtrTarget, VirtualIp,
 };
 pub(crate) use selection::has_meta;
 pub use selection::{InstanceSelection, RowFilter, parse_node_meta};

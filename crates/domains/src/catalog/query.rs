@@ -12,10 +12,10 @@ use store::{KeyBuilder, Reader, State};
 use types::catalog::{Node, NodeService, ServiceNode};
 use types::{Index, NodeName};
 
+use super::access;
 use super::index;
 use super::selection::{InstanceSelection, RowFilter, has_meta};
 use super::table::{NODES, NODES_BY_ID, SERVICES, node_key};
-use super::access;
 use super::virtual_ip::{SERVICE_VIRTUAL_IPS, virtual_ip};
 
 /// All nodes.
@@ -38,7 +38,8 @@ impl Query for CatalogNodes {
     fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
         let index = reader.max_index_of(&["nodes"]);
         let state = reader.unwatched();
-        let nodes = state.prefix(&NODES, &[]).filter(|node| has_meta(node, &self.node_meta)).collect();
+        let nodes =
+            state.prefix(&NODES, &[]).filter(|node| has_meta(node, &self.node_meta)).collect();
         Found::new(index, nodes)
     }
 
@@ -83,8 +84,7 @@ impl Query for CatalogServices {
 
     fn prune(&self, who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply> {
         let ServiceTags::Instances(rows) = reply else { return Pruned::nothing(reply) };
-        let kept =
-            Pruned::keep(rows, |(_, s)| access::can_see_service(who, s.service.as_str()));
+        let kept = Pruned::keep(rows, |(_, s)| access::can_see_service(who, s.service.as_str()));
         Pruned { reply: ServiceTags::Instances(kept.reply), removed: kept.removed }
     }
 

@@ -77,7 +77,10 @@ impl InstanceSelection {
 
     fn has_tags(&self, row: &ServiceRow) -> bool {
         self.tags.iter().all(|wanted| {
-            row.service.tags.iter().any(|tag| tag == wanted || tag.to_lowercase() == wanted.to_lowercase())
+            row.service
+                .tags
+                .iter()
+                .any(|tag| tag == wanted || tag.to_lowercase() == wanted.to_lowercase())
         })
     }
 }
@@ -132,6 +135,8 @@ impl RowFilter {
         if self.0.is_empty() {
             return Ok(None);
         }
-        Filter::compile(&self.0, schema).map(Some).map_err(|error| CallError::failed(error.to_string()))
+        Filter::compile(&self.0, schema)
+            .map(Some)
+            .map_err(|error| CallError::failed(error.to_string()))
     }
 }

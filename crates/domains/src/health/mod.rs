@@ -11,10 +11,5 @@ pub use query::{HealthChecksOfService, HealthNode, HealthService, HealthState};
 use contract::Domain;
 
 /// Health.
-pub const DOMAIN: Domain = Domain {
-    name: "health",
-    tables: &[],
-    commands: &[],
-    records: &[],
-    routes: endpoint::ROUTES,
-};
+pub const DOMAIN: Domain =
+    Domain { name: "health", tables: &[], commands: &[], records: &[], routes: endpoint::ROUTES };

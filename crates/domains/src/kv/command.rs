@@ -144,7 +144,9 @@ fn lock(tx: &mut Tx<'_>, present: Option<&KvEntry>, wanted: &KvEntry) -> Applied
 }
 
 fn unlock(tx: &mut Tx<'_>, present: Option<&KvEntry>, wanted: &KvEntry) -> bool {
-    let Some(present) = present.filter(|present| !wanted.session.is_empty() && present.session == wanted.session) else {
+    let Some(present) =
+        present.filter(|present| !wanted.session.is_empty() && present.session == wanted.session)
+    else {
         return false;
     };
     let mut entry = KvEntry {
@@ -159,10 +161,8 @@ fn unlock(tx: &mut Tx<'_>, present: Option<&KvEntry>, wanted: &KvEntry) -> bool 
 }
 
 fn delete_tree(tx: &mut Tx<'_>, prefix: &str) {
-    let keys: Vec<Arc<str>> = tx
-        .peek_prefix(&KVS, prefix.as_bytes())
-        .map(|entry| Arc::clone(&entry.key))
-        .collect();
+    let keys: Vec<Arc<str>> =
+        tx.peek_prefix(&KVS, prefix.as_bytes()).map(|entry| Arc::clone(&entry.key)).collect();
     for key in keys {
         table::delete(tx, &key);
     }

@@ -11,10 +11,8 @@ use types::{Index, SessionId};
 use super::command::{KvCommand, KvOp};
 use super::query::{KvGet, KvKeys, KvList};
 
-pub(super) const ROUTES: &[Route] = &[Route {
-    path: "/v1/kv/",
-    verbs: &[Verb::get(get), Verb::put(put), Verb::delete(delete)],
-}];
+pub(super) const ROUTES: &[Route] =
+    &[Route { path: "/v1/kv/", verbs: &[Verb::get(get), Verb::put(put), Verb::delete(delete)] }];
 
 const MISSING_KEY: &str = "Missing key name";
 
