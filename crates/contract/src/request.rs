@@ -45,6 +45,8 @@ pub struct AgentFacts {
     pub txn_max_req_len: u64,
     /// `discovery_max_stale`: makes stale the default for catalog and health reads.
     pub discovery_max_stale: std::time::Duration,
+    /// `connect.enabled`.
+    pub connect: bool,
     /// Whether JSON is always indented, as in `-dev`.
     pub indents: bool,
 }

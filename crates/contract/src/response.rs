@@ -115,6 +115,8 @@ pub struct ReadCall {
     pub show: Show,
     /// Whether `X-Consul-Effective-Consistency` is sent, and facts even with an error.
     pub tells_consistency: bool,
+    /// Whether the answer goes without the facts of a read (`X-Consul-Index` and its like).
+    pub bare: bool,
     /// Whether and how the agent's cache can answer.
     pub cache: CacheKind,
 }
@@ -159,7 +161,7 @@ impl Call {
         Q::Reply: Serialize,
     {
         let show = Show::Json(|reply, encoding| encoding.encode(reply_of::<Q>(reply)));
-        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false, cache: CacheKind::None })
+        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false, bare: false, cache: CacheKind::None })
     }
 
     /// A query whose reply is shown in a way of its own.
@@ -171,7 +173,7 @@ impl Call {
         let show = Show::Custom(Box::new(move |reply, encoding| {
             show(reply_of::<Q>(reply), encoding)
         }));
-        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false, cache: CacheKind::None })
+        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false, bare: false, cache: CacheKind::None })
     }
 
     /// The same, sending `X-Consul-Effective-Consistency`.
@@ -179,6 +181,15 @@ impl Call {
     pub fn telling_consistency(mut self) -> Self {
         if let Call::Read(read) = &mut self {
             read.tells_consistency = true;
+        }
+        self
+    }
+
+    /// The same, without the headers that tell facts of a read.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        if let Call::Read(read) = &mut self {
+            read.bare = true;
         }
         self
     }

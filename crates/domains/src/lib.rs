@@ -9,13 +9,14 @@
 //! `catalog` → `kv`; `health` reads `catalog`.
 
 pub mod catalog;
+pub mod connect_ca;
 pub mod health;
 pub mod kv;
 
 use contract::Domain;
 
 /// Every domain there is.
-pub const ALL: &[&Domain] = &[&kv::DOMAIN, &catalog::DOMAIN, &health::DOMAIN];
+pub const ALL: &[&Domain] = &[&kv::DOMAIN, &catalog::DOMAIN, &health::DOMAIN, &connect_ca::DOMAIN];
 
 /// The tables of all domains, in the order in which a state lays them out.
 pub fn tables() -> Vec<&'static dyn store::AnyTable> {

@@ -17,7 +17,7 @@ use types::check::{HealthCheck, Status};
 use types::member::{Member, MemberStatus};
 use types::{Index, SecretId};
 
-use crate::Server;
+use crate::{Server, authority};
 
 /// How often members are compared with the catalog when nothing happens.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
@@ -45,7 +45,10 @@ pub async fn run(
         }
         tracing::info!(target: "agent.server", "cluster leadership acquired");
         tokio::select! {
-            () = lead(&server, &own, &mut members) => {}
+            // The authority is made while the other duties run: nothing waits for it.
+            ((), ()) = async {
+                tokio::join!(lead(&server, &own, &mut members), authority::establish(&server))
+            } => {}
             () = until(&mut roles, false) => {
                 tracing::info!(target: "agent.server", "cluster leadership lost");
             }

@@ -10,6 +10,7 @@
 //!   the state in Consul's snapshot format.
 //! - [`leader`]: what only a leader does.
 
+mod authority;
 pub mod fsm;
 pub mod leader;
 pub mod live;
@@ -42,6 +43,8 @@ pub struct ServerOptions {
     pub max_query_time: Duration,
     /// `performance.rpc_hold_timeout`: how long a request waits for a leader to appear.
     pub hold_timeout: Duration,
+    /// Whether a leader makes the root of the mesh when there is none.
+    pub makes_authority: bool,
 }
 
 /// A server. Cloning gives another handle to the same one.

@@ -13,6 +13,7 @@
 pub mod bytes;
 pub mod catalog;
 pub mod check;
+pub mod connect_ca;
 pub mod duration;
 pub mod json;
 pub mod kv;
