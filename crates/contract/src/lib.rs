@@ -33,4 +33,6 @@ pub use erased::{AnyCommand, AnyQuery, Evaluated, QueryKey};
 pub use error::{CallError, ErrorKind};
 pub use options::{Consistency, ReadOptions};
 pub use request::{AgentFacts, Params, Request};
-pub use response::{Body, CacheKind, Call, Encoding, ReadCall, Response, Show, ShowOnce, WriteCall};
+pub use response::{
+    Body, CacheKind, Call, Encoding, ReadCall, Response, Show, ShowOnce, WriteCall,
+};
