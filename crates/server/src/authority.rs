@@ -44,7 +44,7 @@ pub(crate) async fn establish(server: &Server) {
 
 async fn initialize(server: &Server) -> Result<(), CallError> {
     if has_root(&server.store().snapshot()) {
-        tracing::info!(target: "connect.ca", provider = "consul", "initialized primary datacenter CA from existing CARoot with provider:");
+        tracing::info!(target: "connect.ca", provider = "consul", "initialized primary datacenter CA from existing CARoot with provider");
         return Ok(());
     }
     let serial = next_serial(server).await?;
@@ -78,7 +78,7 @@ async fn initialize(server: &Server) -> Result<(), CallError> {
             Err(CallError::failed("could not atomically update roots and config"))
         }
         _ => {
-            tracing::info!(target: "connect.ca", provider = "consul", "initialized primary datacenter CA with provider:");
+            tracing::info!(target: "connect.ca", provider = "consul", "initialized primary datacenter CA with provider");
             Ok(())
         }
     }
