@@ -161,7 +161,14 @@ impl Call {
         Q::Reply: Serialize,
     {
         let show = Show::Json(|reply, encoding| encoding.encode(reply_of::<Q>(reply)));
-        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false, bare: false, cache: CacheKind::None })
+        Call::Read(ReadCall {
+            query: Arc::new(query),
+            options,
+            show,
+            tells_consistency: false,
+            bare: false,
+            cache: CacheKind::None,
+        })
     }
 
     /// A query whose reply is shown in a way of its own.
@@ -170,10 +177,16 @@ impl Call {
         options: ReadOptions,
         show: impl FnOnce(&Q::Reply, Encoding) -> Response + Send + 'static,
     ) -> Self {
-        let show = Show::Custom(Box::new(move |reply, encoding| {
-            show(reply_of::<Q>(reply), encoding)
-        }));
-        Call::Read(ReadCall { query: Arc::new(query), options, show, tells_consistency: false, bare: false, cache: CacheKind::None })
+        let show =
+            Show::Custom(Box::new(move |reply, encoding| show(reply_of::<Q>(reply), encoding)));
+        Call::Read(ReadCall {
+            query: Arc::new(query),
+            options,
+            show,
+            tells_consistency: false,
+            bare: false,
+            cache: CacheKind::None,
+        })
     }
 
     /// The same, sending `X-Consul-Effective-Consistency`.
