@@ -100,7 +100,9 @@ async fn reconcile_member(server: &Server, own: &Node, member: &Member) -> Resul
     if member.status != MemberStatus::Alive {
         return Ok(());
     }
-    let Some(request) = registration_of(member, own, &server.store().snapshot()) else { return Ok(()) };
+    let Some(request) = registration_of(member, own, &server.store().snapshot()) else {
+        return Ok(());
+    };
     tracing::info!(target: "agent.server", member = %member.name, partition = "default", "member joined, marking health alive");
     server.write_typed(Register(request), &SecretId::default()).await
 }
@@ -209,7 +211,8 @@ fn newest_tombstone(state: &State) -> Option<Index> {
 }
 
 async fn reap(server: &Server, index: Index) {
-    let command = TombstoneReap { op: "reap".to_owned(), reap_index: index, ..TombstoneReap::default() };
+    let command =
+        TombstoneReap { op: "reap".to_owned(), reap_index: index, ..TombstoneReap::default() };
     if let Err(error) = server.write_typed(command, &SecretId::default()).await {
         tracing::warn!(target: "agent.server", error = %error, "failed to reap tombstones");
     }
@@ -248,7 +251,8 @@ mod tests {
                 .into(),
             ..Member::default()
         };
-        let request = registration_of(&member, &Node::default(), &store.snapshot()).expect("it is not there yet");
+        let request = registration_of(&member, &Node::default(), &store.snapshot())
+            .expect("it is not there yet");
         let fsm = crate::fsm::Fsm::new(store.clone());
         let command = Box::new(Register(request));
         let one = std::iter::once((Index(1), crate::fsm::FsmCommand::Typed(command)));
