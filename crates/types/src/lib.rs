@@ -22,9 +22,9 @@ pub mod meta;
 pub mod msgpack;
 pub mod name;
 pub mod proxy;
-pub mod version;
 pub mod service;
 pub mod time;
+pub mod version;
 
 pub use crate::bytes::Blob;
 pub use duration::GoDuration;
