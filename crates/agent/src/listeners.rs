@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use checks::AgentIdentity;
 use config::RuntimeConfig;
 use config::runtime::{ListenAddr, TlsListenerConfig, TlsVersion, UnixSockets};
 use http_server::Listener;
@@ -191,7 +192,33 @@ impl ResolvesServerCert for NoCertificate {
     }
 }
 
+/// What checks show and trust with `enable_agent_tls_for_checks`: the certificate of
+/// the agent and its authorities. `name` is verified where a check names nobody.
+pub(crate) fn check_identity(
+    tls: &TlsListenerConfig,
+    name: &str,
+) -> Result<AgentIdentity, ListenError> {
+    let certificate = match (&tls.cert_file, &tls.key_file) {
+        (Some(certificate), Some(key)) => Some((read_certificates(certificate)?, read_key(key)?)),
+        _ => None,
+    };
+    let authorities = read_authorities(tls)?;
+    Ok(AgentIdentity { certificate, authorities, server_name: name.to_owned() })
+}
+
 fn read_roots(tls: &TlsListenerConfig) -> Result<RootCertStore, ListenError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_authorities(tls)? {
+        roots.add(certificate).map_err(|error| {
+            ListenError::Tls(format!("a configured authority cannot be used: {error}"))
+        })?;
+    }
+    Ok(roots)
+}
+
+fn read_authorities(
+    tls: &TlsListenerConfig,
+) -> Result<Vec<CertificateDer<'static>>, ListenError> {
     let mut files = Vec::new();
     files.extend(tls.ca_file.clone());
     if let Some(folder) = &tls.ca_path {
@@ -199,15 +226,11 @@ fn read_roots(tls: &TlsListenerConfig) -> Result<RootCertStore, ListenError> {
             fs::read_dir(folder).map_err(|error| unreadable("CA path", folder, &error))?;
         files.extend(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())));
     }
-    let mut roots = RootCertStore::empty();
+    let mut authorities = Vec::new();
     for file in files {
-        for certificate in read_certificates(&file)? {
-            roots.add(certificate).map_err(|error| {
-                ListenError::Tls(format!("{} holds no usable authority: {error}", file.display()))
-            })?;
-        }
+        authorities.extend(read_certificates(&file)?);
     }
-    Ok(roots)
+    Ok(authorities)
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ListenError> {

@@ -60,7 +60,7 @@ impl Parts {
 
         let metrics = Metrics::install(&running.telemetry, &environment::host_name());
         let catalog = ServerCatalog::new(server.clone(), running.identity.datacenter.clone());
-        let options = LocalOptions::new(&running, handle.node(), handle.authorizer().clone());
+        let options = LocalOptions::new(&running, handle.node(), handle.authorizer().clone())?;
         let local = Local::start(options, Arc::new(catalog)).map_err(|error| error.to_string())?;
         handle.set_local(local.clone());
         let dns = start_dns(&running, &server).await?;

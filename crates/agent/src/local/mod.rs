@@ -79,12 +79,28 @@ pub(crate) struct LocalOptions {
 
 impl LocalOptions {
     /// The options that a configuration gives. Proxies, Docker and the shell of
-    /// checks come from the environment; TLS stays at its defaults.
-    pub(crate) fn new(config: &RuntimeConfig, node: Node, authorizer: AuthorizerHook) -> Self {
+    /// checks come from the environment.
+    ///
+    /// # Errors
+    /// Certificates that checks are to use and that cannot be used.
+    pub(crate) fn new(
+        config: &RuntimeConfig,
+        node: Node,
+        authorizer: AuthorizerHook,
+    ) -> Result<Self, String> {
         let mut runner = checks::Settings::from_variables(|name| std::env::var(name).ok());
         runner.output_max_size =
             usize::try_from(config.checks.output_max_size).unwrap_or(usize::MAX);
-        Self {
+        if config.checks.agent_tls {
+            let name = match config.tls.server_name.as_str() {
+                "" => node.node.as_str(),
+                name => name,
+            };
+            let identity = crate::listeners::check_identity(&config.tls.internal_rpc, name)
+                .map_err(|error| error.to_string())?;
+            runner.tls = checks::Tls::with_identity(identity).map_err(|error| error.to_string())?;
+        }
+        Ok(Self {
             rules: rules(config, node.node.clone()),
             node,
             is_server: config.server,
@@ -95,7 +111,7 @@ impl LocalOptions {
             tokens: config.acl.tokens.clone(),
             authorizer,
             definitions: config.definitions.clone(),
-        }
+        })
     }
 }
 
