@@ -199,9 +199,10 @@ pub(crate) fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<S
     }
     let store = Store::new(&domains::tables());
     let applier = Fsm::new(store.clone());
+    let lock_delays = applier.lock_delays();
     let raft = RaftHost::start(options, disk, applier, |_| Box::new(NoPeers))
         .map_err(|error| error.to_string())?;
-    Ok(Server::new(settings::server(config), store, raft))
+    Ok(Server::new(settings::server(config), store, raft, lock_delays))
 }
 
 async fn start_dns(config: &RuntimeConfig, server: &Server) -> Result<DnsServer, String> {

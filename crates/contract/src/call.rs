@@ -1,12 +1,13 @@
 //! Commands and queries.
 
 use std::hash::Hash;
+use std::time::Duration;
 
 use acl::{Authorizer, PermissionDenied};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::{Reader, Store, Tx};
-use types::{Datacenter, Index};
+use types::{Datacenter, Index, SessionId};
 
 use crate::error::CallError;
 
@@ -40,6 +41,13 @@ pub trait Command: Serialize + DeserializeOwned + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Runs on the leader after [`Command::prepare`]: the answer to a command that needs
+    /// no log entry, because it changes at most what the leader remembers.
+    fn answer(&self, leader: &mut LeaderView<'_>) -> Result<Option<Self::Reply>, CallError> {
+        let _ = leader;
+        Ok(None)
+    }
+
     /// Changes the state. Deterministic: the same log gives the same state on every
     /// server. An error is part of the result and leaves the state as it was.
     fn apply(&self, tx: &mut Tx<'_>) -> Applied<Self::Reply>;
@@ -58,6 +66,33 @@ pub struct LeaderView<'l> {
     pub random: &'l mut dyn FnMut() -> u128,
     /// The datacenter of this server.
     pub datacenter: &'l Datacenter,
+    /// What is known beside the state.
+    pub memory: &'l dyn LeaderMemory,
+}
+
+/// What a leader remembers beside the state, and what is forgotten when another leads
+/// (`reference/raft-and-snapshots.md` section 17).
+pub trait LeaderMemory {
+    /// Whether the key cannot be locked yet, because a session that held it ended lately.
+    fn is_lock_delayed(&self, key: &str) -> bool;
+
+    /// Lets the time of a session begin anew; `ttl` is how long it lives without that.
+    /// False if its time is over and it is about to end.
+    fn renew_session(&self, session: &SessionId, ttl: Duration) -> bool;
+}
+
+/// The memory of a leader that remembers nothing: no lock is delayed, no time is over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoMemory;
+
+impl LeaderMemory for NoMemory {
+    fn is_lock_delayed(&self, _key: &str) -> bool {
+        false
+    }
+
+    fn renew_session(&self, _session: &SessionId, _ttl: Duration) -> bool {
+        true
+    }
 }
 
 /// A read of the replicated state. Two equal queries are the same question: the

@@ -25,6 +25,9 @@ pub trait AnyCommand: Send + Sync + 'static {
     fn authorize(&self, who: &Authorizer, store: &Store) -> Result<(), PermissionDenied>;
     /// See [`Command::prepare`].
     fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError>;
+    /// See [`Command::answer`]. The reply is the command's `Reply`.
+    fn answer(&self, leader: &mut LeaderView<'_>)
+    -> Result<Option<Box<dyn Any + Send>>, CallError>;
     /// The bytes of the log entry: the tag, then msgpack.
     fn encode(&self) -> Bytes;
     /// See [`Command::apply`]. The reply is the command's `Reply`.
@@ -46,6 +49,14 @@ impl<C: Command> AnyCommand for C {
 
     fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError> {
         Command::prepare(self, leader)
+    }
+
+    fn answer(
+        &self,
+        leader: &mut LeaderView<'_>,
+    ) -> Result<Option<Box<dyn Any + Send>>, CallError> {
+        let reply = Command::answer(self, leader)?;
+        Ok(reply.map(|reply| Box::new(reply) as Box<dyn Any + Send>))
     }
 
     fn encode(&self) -> Bytes {

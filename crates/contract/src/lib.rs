@@ -25,7 +25,9 @@ pub mod options;
 pub mod request;
 pub mod response;
 
-pub use call::{Applied, Authorized, Command, Found, LeaderView, Pruned, Query};
+pub use call::{
+    Applied, Authorized, Command, Found, LeaderMemory, LeaderView, NoMemory, Pruned, Query,
+};
 pub use domain::{
     CommandDef, DecodeCommand, Domain, RecordDef, RestoreRecord, Route, SaveRecords, Verb,
 };

@@ -5,18 +5,20 @@
 //! (what changes it), `query.rs` (what reads it), `endpoint.rs` (its HTTP routes),
 //! `access.rs` (who may). It becomes part of the system by one line in [`ALL`].
 //!
-//! A domain may call another that stands to its right in this order:
-//! `catalog` → `kv`; `health` reads `catalog`.
+//! A domain may change the rows of another that stands to its right in this order:
+//! `catalog` → `session` → `kv`. Any of them may look at the rows of any other.
 
 pub mod catalog;
 pub mod connect_ca;
 pub mod health;
 pub mod kv;
+pub mod session;
 
 use contract::Domain;
 
 /// Every domain there is.
-pub const ALL: &[&Domain] = &[&kv::DOMAIN, &catalog::DOMAIN, &health::DOMAIN, &connect_ca::DOMAIN];
+pub const ALL: &[&Domain] =
+    &[&kv::DOMAIN, &session::DOMAIN, &catalog::DOMAIN, &health::DOMAIN, &connect_ca::DOMAIN];
 
 /// The tables of all domains, in the order in which a state lays them out.
 pub fn tables() -> Vec<&'static dyn store::AnyTable> {

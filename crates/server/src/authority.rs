@@ -269,6 +269,7 @@ mod tests {
     async fn start(disk: &MemDisk) -> Server {
         let store = Store::new(&domains::tables());
         let applier = Fsm::new(store.clone());
+        let lock_delays = applier.lock_delays();
         let raft = raft::Options::default();
         let options = HostOptions {
             raft,
@@ -284,7 +285,7 @@ mod tests {
             hold_timeout: Duration::from_secs(7),
             makes_authority: true,
         };
-        Server::new(options, store, host)
+        Server::new(options, store, host, lock_delays)
     }
 
     fn roots(server: &Server) -> Vec<CaRoot> {

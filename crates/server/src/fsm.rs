@@ -3,8 +3,11 @@
 use std::any::Any;
 
 use contract::{AnyCommand, CallError, CommandDef};
+use domains::session;
 use store::Store;
 use types::Index;
+
+use crate::lock_delay::LockDelays;
 
 /// Bit of a tag that says: a server that does not know it may skip the command
 /// (`reference/raft-and-snapshots.md` section 7).
@@ -52,6 +55,7 @@ pub enum FsmError {
 pub struct Fsm {
     store: Store,
     by_tag: Vec<Option<&'static CommandDef>>,
+    lock_delays: LockDelays,
 }
 
 impl Fsm {
@@ -64,12 +68,18 @@ impl Fsm {
                 assert!(taken.is_none(), "two commands have the tag {}", command.tag);
             }
         }
-        Self { store, by_tag }
+        Self { store, by_tag, lock_delays: LockDelays::default() }
     }
 
     /// The store.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Where it notes the keys that sessions leave behind that end by a command which
+    /// was proposed here: while this server leads, all of them.
+    pub fn lock_delays(&self) -> LockDelays {
+        self.lock_delays.clone()
     }
 
     /// Applies commands in order, as one commit for all who read and wait.
@@ -81,13 +91,19 @@ impl Fsm {
             commands
                 .map(|(index, command)| {
                     let mut tx = batch.tx(index);
-                    match command {
-                        FsmCommand::Typed(command) => Ok(command.apply(&mut tx)),
+                    let proposed_here = matches!(command, FsmCommand::Typed(_));
+                    let reply = match command {
+                        FsmCommand::Typed(command) => command.apply(&mut tx),
                         FsmCommand::Encoded(bytes) => match self.decode(index, bytes)? {
-                            Some(command) => Ok(command.apply(&mut tx)),
-                            None => Ok(Ok(Box::new(()) as Box<dyn Any + Send>)),
+                            Some(command) => command.apply(&mut tx),
+                            None => Ok(Box::new(()) as Box<dyn Any + Send>),
                         },
+                    };
+                    let delays = session::take_lock_delays(&mut tx);
+                    if proposed_here {
+                        self.lock_delays.note(delays);
                     }
+                    Ok(reply)
                 })
                 .collect()
         })

@@ -1,6 +1,7 @@
-//! What only a leader does: members become catalog nodes, old tombstones go.
+//! What only a leader does: members become catalog nodes, old tombstones go, sessions
+//! end when their time is over, and there is a root of the mesh.
 //!
-//! Both are reconcilers: they compare what is with what should be, take no input,
+//! All are reconcilers: they compare what is with what should be, take no input,
 //! and are safe to run twice (`reference/raft-and-snapshots.md` sections 13 to 17).
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use types::check::{HealthCheck, Status};
 use types::member::{Member, MemberStatus};
 use types::{Index, SecretId};
 
-use crate::{Server, authority};
+use crate::{Server, authority, session_expiry};
 
 /// How often members are compared with the catalog when nothing happens.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
@@ -46,8 +47,12 @@ pub async fn run(
         tracing::info!(target: "agent.server", "cluster leadership acquired");
         tokio::select! {
             // The authority is made while the other duties run: nothing waits for it.
-            ((), ()) = async {
-                tokio::join!(lead(&server, &own, &mut members), authority::establish(&server))
+            ((), (), ()) = async {
+                tokio::join!(
+                    lead(&server, &own, &mut members),
+                    session_expiry::run(&server),
+                    authority::establish(&server),
+                )
             } => {}
             () = until(&mut roles, false) => {
                 tracing::info!(target: "agent.server", "cluster leadership lost");

@@ -8,14 +8,16 @@
 //! - [`raft_host`]: the thread that owns the consensus core and the disk.
 //! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
 //!   the state in Consul's snapshot format.
-//! - [`leader`]: what only a leader does.
+//! - [`leader`]: what only a leader does; [`lock_delay`]: what it remembers beside the state.
 
 mod authority;
 pub mod fsm;
 pub mod leader;
 pub mod live;
+pub mod lock_delay;
 pub mod raft_host;
 mod read;
+mod session_expiry;
 pub mod state_file;
 mod write;
 
@@ -30,7 +32,9 @@ use types::{Datacenter, SecretId};
 pub use read::{Answer, ReadFacts};
 
 use crate::live::LiveQueries;
+use crate::lock_delay::LockDelays;
 use crate::raft_host::RaftHost;
+use crate::session_expiry::SessionMemory;
 
 /// What a server needs to know of its configuration.
 #[derive(Clone, Debug)]
@@ -58,13 +62,21 @@ struct Shared {
     store: Store,
     live: LiveQueries,
     raft: RaftHost,
+    memory: SessionMemory,
 }
 
 impl Server {
-    /// A server over a running Raft host, whose applier fills `store`.
-    pub fn new(options: ServerOptions, store: Store, raft: RaftHost) -> Self {
+    /// A server over a running Raft host, whose applier fills `store` and notes
+    /// `lock_delays`.
+    pub fn new(
+        options: ServerOptions,
+        store: Store,
+        raft: RaftHost,
+        lock_delays: LockDelays,
+    ) -> Self {
         let live = LiveQueries::new(store.clone());
-        Self { shared: Arc::new(Shared { options, store, live, raft }) }
+        let memory = SessionMemory::new(lock_delays);
+        Self { shared: Arc::new(Shared { options, store, live, raft, memory }) }
     }
 
     /// The state.

@@ -9,6 +9,9 @@ use types::SecretId;
 use crate::Server;
 use crate::fsm::FsmReply;
 
+/// A command's reply, of a type that only the command knows.
+type Reply = Box<dyn Any + Send>;
+
 impl Server {
     /// Runs a command to its end: when this returns, the change is durable on a quorum
     /// and applied here.
@@ -23,12 +26,13 @@ impl Server {
         }
         let who = self.authorizer(token);
         let mut authorized = Authorized::command(command, &who, self.store())?;
-        authorized.get_mut().prepare(&mut LeaderView {
-            store: self.store(),
-            now_unix_nanos: now_unix_nanos(),
-            random: &mut || fastrand::u128(..),
-            datacenter: &self.shared.options.datacenter,
-        })?;
+        if let Some(answer) = self.prepare(&mut **authorized.get_mut())? {
+            // It came from this server's memory, which counts while nobody else leads.
+            if !self.raft().has_lease() {
+                self.raft().verify_leader().await.map_err(|_| CallError::no_leader())?;
+            }
+            return Ok(answer);
+        }
         self.propose(authorized).await
     }
 
@@ -40,6 +44,19 @@ impl Server {
     ) -> Result<C::Reply, CallError> {
         let reply = self.write(Box::new(command), token).await?.downcast::<C::Reply>();
         Ok(*reply.expect("a command's reply has the command's reply type"))
+    }
+
+    /// Prepares a command for the log, unless it is answered without.
+    fn prepare(&self, command: &mut dyn AnyCommand) -> Result<Option<Reply>, CallError> {
+        let mut leader = LeaderView {
+            store: self.store(),
+            now_unix_nanos: now_unix_nanos(),
+            random: &mut || fastrand::u128(..),
+            datacenter: &self.shared.options.datacenter,
+            memory: &self.shared.memory,
+        };
+        command.prepare(&mut leader)?;
+        command.answer(&mut leader)
     }
 
     async fn propose(&self, command: Authorized<Box<dyn AnyCommand>>) -> FsmReply {

@@ -23,6 +23,7 @@ pub mod msgpack;
 pub mod name;
 pub mod proxy;
 pub mod service;
+pub mod session;
 pub mod time;
 pub mod version;
 

@@ -59,12 +59,6 @@ const PATHS: &[(&str, &[Method])] = &[
     ("/v1/peerings", GET),
     ("/v1/query", &[Method::GET, Method::POST]),
     ("/v1/query/", OBJECT),
-    ("/v1/session/create", PUT),
-    ("/v1/session/destroy/", PUT),
-    ("/v1/session/info/", GET),
-    ("/v1/session/list", GET),
-    ("/v1/session/node/", GET),
-    ("/v1/session/renew/", PUT),
     ("/v1/snapshot", READ_WRITE),
     ("/v1/txn", PUT),
 ];

@@ -13,6 +13,7 @@ use super::table::{
     node_key,
 };
 use super::{index, virtual_ip};
+use crate::session;
 
 /// Stores a node; one with the same id under another name is renamed.
 pub(super) fn put_node(tx: &mut Tx<'_>, mut node: Node) -> Applied<()> {
@@ -151,14 +152,18 @@ pub(super) fn put_check(tx: &mut Tx<'_>, node: &NodeName, mut check: HealthCheck
             }
             if check.service_id != present.service_id {
                 // Who watched it as a part of something else must learn that it is gone.
-                remove_check(tx, node.as_str(), present.check_id.as_str());
+                take_check(tx, node.as_str(), present.check_id.as_str());
             }
         }
         None => check.create_index = tx.index(),
     }
     check.modify_index = tx.index();
+    let (id, critical) = (check.check_id.clone(), check.status == Status::Critical);
     tx.put(&CHECKS, check);
     index::check_changed(tx, node.as_str(), service.as_deref());
+    if critical {
+        session::handle_check_lost(tx, node.as_str(), id.as_str());
+    }
     Ok(())
 }
 
@@ -180,6 +185,12 @@ pub(super) fn remove_service(tx: &mut Tx<'_>, node: &str, service_id: &str) {
 
 /// Removes a check. Removing nothing changes nothing.
 pub(super) fn remove_check(tx: &mut Tx<'_>, node: &str, check_id: &str) {
+    take_check(tx, node, check_id);
+    session::handle_check_lost(tx, node, check_id);
+}
+
+/// Takes a check out, whose sessions are looked after elsewhere.
+fn take_check(tx: &mut Tx<'_>, node: &str, check_id: &str) {
     let Some(check) = tx.delete(&CHECKS, check_key(node, check_id).as_bytes()) else { return };
     let service = (!check.service_id.is_empty())
         .then(|| tx.get(&SERVICES, instance_key(node, check.service_id.as_str()).as_bytes()))
@@ -203,6 +214,7 @@ pub(super) fn remove_node(tx: &mut Tx<'_>, node: &str) {
     }
     tx.delete(&NODES, key.as_bytes());
     index::node_removed(tx, node);
+    session::handle_node_removed(tx, node);
 }
 
 pub(super) fn same_name(a: &NodeName, b: &NodeName) -> bool {

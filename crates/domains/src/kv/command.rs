@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use acl::{Authorizer, Permission, PermissionDenied};
-use contract::{Applied, CallError, Command};
+use contract::{Applied, CallError, Command, LeaderView};
 use serde::{Deserialize, Serialize};
-use store::{State, Store, Tx};
+use store::{Store, Tx};
 use types::kv::KvEntry;
 use types::{Datacenter, Index, SecretId, SessionId};
 
 use super::access;
 use super::table::{self, KVS, TOMBSTONES, Tombstone};
+use crate::session;
 
 /// A change of one key, or of all keys under a prefix (Raft command 2, `KVSRequest`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -63,6 +64,13 @@ impl Command for KvCommand {
             KvOp::DeleteTree => access::write_tree(&self.entry.key),
             _ => access::write(&self.entry.key),
         })
+    }
+
+    /// A key whose lock ended with its session cannot be locked for a while.
+    fn answer(&self, leader: &mut LeaderView<'_>) -> Result<Option<bool>, CallError> {
+        let locks = self.op == KvOp::Lock && !self.entry.session.is_empty();
+        let refused = locks && leader.memory.is_lock_delayed(&self.entry.key);
+        Ok(refused.then_some(false))
     }
 
     /// `false` means that a condition was not met and nothing was changed.
@@ -127,7 +135,7 @@ fn lock(tx: &mut Tx<'_>, present: Option<&KvEntry>, wanted: &KvEntry) -> Applied
     if wanted.session.is_empty() {
         return Err(CallError::failed("raft apply failed: missing session"));
     }
-    if !session_exists(tx, &wanted.session) {
+    if !session::exists(tx, &wanted.session) {
         return Err(CallError::failed(format!(
             "raft apply failed: invalid session {:?}",
             wanted.session.as_str()
@@ -166,11 +174,6 @@ fn delete_tree(tx: &mut Tx<'_>, prefix: &str) {
     for key in keys {
         table::delete(tx, &key);
     }
-}
-
-/// There are no sessions yet, so no session exists.
-fn session_exists(_state: &State, _session: &SessionId) -> bool {
-    false
 }
 
 /// Forgets tombstones that are old enough (Raft command 5, `TombstoneRequest`).

@@ -8,6 +8,8 @@
 //! - A deleted key leaves a tombstone with the index of its deletion, so that the
 //!   index of a prefix does not go backwards. Tombstones are reaped in time.
 //! - The value, the flags and the lock are one row: a reader sees them together.
+//! - A lock is held by a session that exists: its end is the end of its locks, in the
+//!   same transaction.
 
 mod access;
 mod command;
@@ -17,6 +19,7 @@ mod table;
 
 pub use command::{KvCommand, KvOp, TombstoneReap};
 pub use query::{KvGet, KvKeys, KvList};
+pub(crate) use table::end_locks;
 pub use table::{KVS, TOMBSTONES, Tombstone};
 
 use contract::{CommandDef, Domain};

@@ -4,12 +4,30 @@ use std::sync::Arc;
 
 use contract::RecordDef;
 use serde::{Deserialize, Serialize};
-use store::{Key, State, Table, Tx};
+use store::{Key, KeyBuilder, Secondary, State, Table, Tx};
 use types::kv::KvEntry;
-use types::{Index, msgpack};
+use types::{Index, SessionId, msgpack};
 
 /// All keys.
-pub const KVS: Table<KvEntry> = Table::new("kvs", |entry| key(&entry.key));
+pub const KVS: Table<KvEntry> = Table::with(
+    "kvs",
+    |entry| key(&entry.key),
+    &[Secondary {
+        name: "session",
+        keys: |entry, file| {
+            if !entry.session.is_empty() {
+                file(session_key(&entry.session));
+            }
+        },
+    }],
+);
+
+/// In [`KVS`]: by the session that holds the lock.
+const KVS_BY_SESSION: usize = 0;
+
+fn session_key(session: &SessionId) -> KeyBuilder {
+    KeyBuilder::new().text(session.as_str())
+}
 
 /// What remains of deleted keys.
 pub const TOMBSTONES: Table<Tombstone> = Table::new("tombstones", |tombstone| key(&tombstone.key));
@@ -47,6 +65,26 @@ pub(super) fn delete(tx: &mut Tx<'_>, key: &str) -> bool {
     tx.bump(KVS.name);
     tx.bump(TOMBSTONES.name);
     true
+}
+
+/// Ends the locks of a session that is gone: the keys are deleted, or stay as they are
+/// without it. Returns the keys.
+pub(crate) fn end_locks(tx: &mut Tx<'_>, session: &SessionId, delete_keys: bool) -> Vec<Arc<str>> {
+    let held: Vec<Arc<KvEntry>> =
+        tx.secondary(&KVS, KVS_BY_SESSION, session_key(session).as_bytes()).collect();
+    for entry in &held {
+        if delete_keys {
+            delete(tx, &entry.key);
+        } else {
+            let released = KvEntry {
+                session: SessionId::default(),
+                modify_index: tx.index(),
+                ..KvEntry::clone(entry)
+            };
+            store(tx, released);
+        }
+    }
+    held.iter().map(|entry| Arc::clone(&entry.key)).collect()
 }
 
 /// How keys and tombstones stand in snapshots.

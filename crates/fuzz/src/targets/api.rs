@@ -9,8 +9,8 @@ use acl::Authorizer;
 use bytes::Bytes;
 use contract::response::Body;
 use contract::{
-    AgentFacts, AnyCommand, Authorized, Call, CallError, Encoding, LeaderView, ReadCall, Request,
-    Response, Route, Show,
+    AgentFacts, AnyCommand, Authorized, Call, CallError, Encoding, LeaderView, NoMemory, ReadCall,
+    Request, Response, Route, Show,
 };
 use domains::catalog::{Deregister, Register};
 use domains::kv::{KvCommand, KvOp, TombstoneReap};
@@ -296,7 +296,7 @@ impl World {
         let store = self.typed.store();
         let mut command = Authorized::command(command, &Authorizer::allow_all(), store)?;
         let mut id = u128::from(index.0);
-        command.get_mut().prepare(&mut LeaderView {
+        let mut leader = LeaderView {
             store,
             now_unix_nanos: 1_800_000_000_000_000_000,
             random: &mut || {
@@ -304,7 +304,12 @@ impl World {
                 id
             },
             datacenter: &Datacenter::from("dc1"),
-        })?;
+            memory: &NoMemory,
+        };
+        command.get_mut().prepare(&mut leader)?;
+        if let Some(answer) = command.get_mut().answer(&mut leader)? {
+            return Ok(answer);
+        }
         self.apply(command.into_inner(), index)
     }
 
