@@ -315,6 +315,26 @@ fn a_command_comes_back_from_the_log_as_it_was() {
 }
 
 #[test]
+fn sessions_of_a_snapshot_end_as_others_do() {
+    let mut world = World::new();
+    let id = world.create(session(r#"{"TTL":"10s","LockDelay":"0s"}"#)).expect("sound");
+    assert_eq!(world.lock("k", &id), Ok(true));
+    let mut restored = World { store: Store::new(&crate::tables()), index: world.index };
+    for record in crate::ALL.iter().flat_map(|domain| domain.records) {
+        (record.save)(&world.store.snapshot(), &mut |bytes| {
+            let index = Index(restored.index);
+            let done = restored.store.write(|batch| (record.restore)(bytes, &mut batch.tx(index)));
+            done.expect("it was just saved");
+        });
+    }
+    let row = |world: &World| world.store.snapshot().get(&SESSIONS, id.as_str().as_bytes());
+    assert_eq!(row(&restored), row(&world));
+    restored.check("serfHealth", "", Status::Critical);
+    assert!(!restored.lives(&id));
+    assert!(restored.entry("k").expect("it stays").session.is_empty());
+}
+
+#[test]
 fn reads_watch_the_sessions_that_they_show() {
     let mut world = World::new();
     world.register(RegisterRequest { node: "m".into(), ..node() });
