@@ -216,9 +216,7 @@ fn read_roots(tls: &TlsListenerConfig) -> Result<RootCertStore, ListenError> {
     Ok(roots)
 }
 
-fn read_authorities(
-    tls: &TlsListenerConfig,
-) -> Result<Vec<CertificateDer<'static>>, ListenError> {
+fn read_authorities(tls: &TlsListenerConfig) -> Result<Vec<CertificateDer<'static>>, ListenError> {
     let mut files = Vec::new();
     files.extend(tls.ca_file.clone());
     if let Some(folder) = &tls.ca_path {
