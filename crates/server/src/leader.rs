@@ -223,11 +223,6 @@ async fn reap(server: &Server, index: Index) {
     }
 }
 
-/// Where a member's checks and services are found, for those who list them.
-pub fn is_managed_check(check_id: &str) -> bool {
-    check_id == SERF_HEALTH
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
