@@ -37,7 +37,7 @@ pub(crate) fn wan(config: &RuntimeConfig, node_id: &str) -> Option<Member> {
 
 fn alive() -> Member {
     Member {
-        status: MemberStatus::Alive,
+        status: MemberStatus::ALIVE,
         protocol_min: 1,
         protocol_max: 5,
         protocol_cur: 2,

@@ -2,61 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use types::check::HealthCheck;
+use types::member::Member;
 use types::service::ServiceDefinition;
 
 use crate::{Client, Error, Request, Response};
-
-/// One agent in a gossip pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Member {
-    /// The node; in the WAN pool followed by a dot and its datacenter.
-    pub name: String,
-    /// IP address.
-    pub addr: String,
-    /// Gossip port.
-    pub port: u16,
-    /// Role, version, datacenter and more.
-    pub tags: BTreeMap<String, String>,
-    /// Whether it is there.
-    pub status: MemberStatus,
-    /// Lowest gossip protocol it understands.
-    pub protocol_min: u8,
-    /// Highest gossip protocol it understands.
-    pub protocol_max: u8,
-    /// Gossip protocol it speaks.
-    pub protocol_cur: u8,
-    /// Lowest serf protocol it understands.
-    pub delegate_min: u8,
-    /// Highest serf protocol it understands.
-    pub delegate_max: u8,
-    /// Serf protocol it speaks.
-    pub delegate_cur: u8,
-}
-
-/// Whether a member is there: a number in JSON.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-#[serde(transparent)]
-pub struct MemberStatus(pub u8);
-
-impl MemberStatus {
-    /// The word for it: `none`, `alive`, `leaving`, `left` or `failed`; `unknown` beyond these.
-    pub fn as_str(self) -> &'static str {
-        match self.0 {
-            0 => "none",
-            1 => "alive",
-            2 => "leaving",
-            3 => "left",
-            4 => "failed",
-            _ => "unknown",
-        }
-    }
-}
 
 /// Which members are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

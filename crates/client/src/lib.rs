@@ -38,7 +38,7 @@ mod request;
 mod tls;
 mod transport;
 
-pub use agent::{Member, MemberStatus, MembersQuery, MonitorQuery};
+pub use agent::{MembersQuery, MonitorQuery};
 pub use catalog::CatalogNode;
 pub use config::{Address, Config, DEFAULT_ADDRESS, TlsConfig};
 pub use config_entry::{ExportedService, ExportedServiceConsumers};
@@ -49,3 +49,4 @@ pub use kv::{KvCondition, KvDelete, KvPut};
 pub use operator::{RaftConfiguration, RaftServer};
 pub use request::{Answer, QueryMeta, QueryOptions, Request};
 pub use transport::{Client, Response};
+pub use types::member::{Member, MemberStatus};

@@ -102,7 +102,7 @@ async fn reconcile_members(
 }
 
 async fn reconcile_member(server: &Server, own: &Node, member: &Member) -> Result<(), CallError> {
-    if member.status != MemberStatus::Alive {
+    if member.status != MemberStatus::ALIVE {
         return Ok(());
     }
     let Some(request) = registration_of(member, own, &server.store().snapshot()) else {
@@ -245,7 +245,7 @@ mod tests {
         let member = Member {
             name: "n1".into(),
             addr: "127.0.0.1".into(),
-            status: MemberStatus::Alive,
+            status: MemberStatus::ALIVE,
             tags: [("role", "consul"), ("port", "8300"), ("build", "1.21.4:abc")]
                 .map(|(k, v)| (k.to_owned(), v.to_owned()))
                 .into(),

@@ -32,37 +32,26 @@ pub struct Member {
     pub delegate_cur: u8,
 }
 
-/// How a member is doing. JSON shows the number.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum MemberStatus {
-    /// Not known.
-    #[default]
-    None = 0,
+/// How a member is doing. JSON shows the number; one that is not known is kept.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct MemberStatus(pub u8);
+
+impl MemberStatus {
     /// It answers.
-    Alive = 1,
-    /// It said that it is about to leave.
-    Leaving = 2,
-    /// It left.
-    Left = 3,
-    /// It does not answer.
-    Failed = 4,
-}
+    pub const ALIVE: MemberStatus = MemberStatus(1);
 
-impl Serialize for MemberStatus {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(*self as u8)
-    }
-}
-
-impl<'de> Deserialize<'de> for MemberStatus {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match u8::deserialize(deserializer)? {
-            1 => MemberStatus::Alive,
-            2 => MemberStatus::Leaving,
-            3 => MemberStatus::Left,
-            4 => MemberStatus::Failed,
-            _ => MemberStatus::None,
-        })
+    /// The word for it: `none`, `alive`, `leaving`, `left` or `failed`; `unknown` beyond these.
+    pub fn as_str(self) -> &'static str {
+        match self.0 {
+            0 => "none",
+            1 => "alive",
+            2 => "leaving",
+            3 => "left",
+            4 => "failed",
+            _ => "unknown",
+        }
     }
 }

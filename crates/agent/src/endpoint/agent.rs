@@ -226,7 +226,7 @@ static MEMBER: filter::Schema<Member> = filter::Schema {
         filter::Field::text("Addr", |member| &member.addr),
         filter::Field::unsigned("Port", |member| member.port.into()),
         filter::Field::text_map("Tags", |member| Some(&member.tags)),
-        filter::Field::signed("Status", |member| member.status as i64),
+        filter::Field::signed("Status", |member| member.status.0.into()),
         filter::Field::unsigned("ProtocolMin", |member| member.protocol_min.into()),
         filter::Field::unsigned("ProtocolMax", |member| member.protocol_max.into()),
         filter::Field::unsigned("ProtocolCur", |member| member.protocol_cur.into()),
