@@ -8,7 +8,6 @@
 //! - `endpoint`: the HTTP endpoints that are about this agent, not about the state.
 //! - [`dns_server`]: the sockets of the DNS interface.
 //! - [`backend`]: runs the calls of the domains on the server in this process.
-//! - [`metrics`]: what is counted and measured, and how it is read.
 //! - [`logging`], `banner`, `data_dir`, `environment`, `listeners`, `member`, `settings`, `stats`.
 
 pub mod backend;
@@ -24,7 +23,6 @@ mod local;
 mod local_catalog;
 pub mod logging;
 mod member;
-pub mod metrics;
 mod parts;
 mod process;
 mod settings;

@@ -11,6 +11,7 @@ use server::Server;
 use server::fsm::Fsm;
 use server::raft_host::{Disk, FileDisk, HostOptions, MemDisk, NoPeers, RaftHost, ServerId};
 use store::Store;
+use telemetry::Metrics;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use types::NodeId;
@@ -23,9 +24,8 @@ use crate::listeners::{self, SharedTls};
 use crate::local::{Local, LocalOptions};
 use crate::local_catalog::ServerCatalog;
 use crate::logging::Logging;
-use crate::metrics::Metrics;
 use crate::process::AgentHandle;
-use crate::{environment, settings};
+use crate::settings;
 
 /// How long requests that are being answered may take when the agent stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -58,7 +58,7 @@ impl Parts {
         let mut leader = JoinSet::new();
         leader.spawn(server::leader::run(server.clone(), handle.node(), members, leader_stops));
 
-        let metrics = Metrics::install(&running.telemetry, &environment::host_name());
+        let metrics = Metrics::install(&settings::telemetry(&running));
         let catalog = ServerCatalog::new(server.clone(), running.identity.datacenter.clone());
         let options = LocalOptions::new(&running, handle.node(), handle.authorizer().clone())?;
         let local = Local::start(options, Arc::new(catalog)).map_err(|error| error.to_string())?;
@@ -134,7 +134,7 @@ impl Parts {
         if node != self.handle.node() {
             self.local.set_node(node);
         }
-        self.metrics.reload(&config.telemetry);
+        self.metrics.set_filter(&settings::telemetry(config).filter);
         if let Some(dns) = &self.dns {
             dns.reload(dns_settings(config).await?);
         }

@@ -9,6 +9,9 @@ use http::{HeaderName, HeaderValue};
 use http_server::HttpSettings;
 use server::ServerOptions;
 use server::raft_host::RaftOptions;
+use telemetry::FilterSettings;
+
+use crate::environment;
 
 /// What HTTP handlers may know, and what applies to every request.
 pub(crate) fn http(config: &RuntimeConfig) -> HttpSettings {
@@ -40,7 +43,7 @@ pub(crate) fn http(config: &RuntimeConfig) -> HttpSettings {
         translate_wan_addrs: config.network.translate_wan_addrs,
         default_token: config.acl.tokens.default.clone(),
         ui_path: config.ui.enabled.then(|| config.ui.content_path.clone()),
-        observe: Some(crate::metrics::record_http_request),
+        observe: Some(record_http_request),
         facts: Arc::new(facts),
     }
 }
@@ -75,5 +78,24 @@ pub(crate) fn raft(config: &RuntimeConfig) -> RaftOptions {
         trailing_logs: config.raft.trailing_logs,
         snapshot_threshold: config.raft.snapshot_threshold,
         ..RaftOptions::default()
+    }
+}
+
+fn record_http_request(method: &http::Method, route: &str, took: Duration) {
+    telemetry::record_http_request(method.as_str(), route, took);
+}
+
+/// What the metrics are called, and which of them are kept.
+pub(crate) fn telemetry(config: &RuntimeConfig) -> telemetry::Settings {
+    let telemetry = &config.telemetry;
+    telemetry::Settings {
+        prefix: telemetry.metrics_prefix.clone(),
+        host: if telemetry.disable_hostname { String::new() } else { environment::host_name() },
+        filter: FilterSettings {
+            allowed: telemetry.allowed_prefixes.clone(),
+            blocked: telemetry.blocked_prefixes.clone(),
+            default: telemetry.filter_default,
+        },
+        prometheus_retention: telemetry.prometheus_retention_time.to_std(),
     }
 }

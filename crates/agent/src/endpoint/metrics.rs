@@ -6,9 +6,9 @@ use bytes::Bytes;
 use contract::{Body, CallError, ErrorKind, Request, Response};
 use http::{Method, StatusCode, header};
 use http_server::{LocalRoute, Reply};
+use telemetry::{Metrics, PROMETHEUS_CONTENT_TYPE};
 
 use super::{AuthorizerHook, handler, json, route};
-use crate::metrics::{Metrics, PROMETHEUS_CONTENT_TYPE};
 
 /// The two routes. Both need `agent:read` on this node.
 pub(crate) fn routes(metrics: &Metrics, authorizer: &AuthorizerHook) -> Vec<LocalRoute> {
@@ -70,10 +70,10 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use acl::Authorizer;
-    use config::runtime::TelemetryConfig;
     use contract::{AgentFacts, Params};
     use http::HeaderMap;
-    use types::{Datacenter, GoDuration, NodeName, SecretId};
+    use telemetry::Settings;
+    use types::{Datacenter, NodeName, SecretId};
 
     use super::*;
 
@@ -117,13 +117,8 @@ pub(super) mod tests {
     }
 
     fn routes_with(retention: Duration, may: Authorizer) -> Vec<LocalRoute> {
-        let config = TelemetryConfig {
-            metrics_prefix: "consul".into(),
-            filter_default: true,
-            prometheus_retention_time: GoDuration::from(retention),
-            ..TelemetryConfig::default()
-        };
-        routes(&Metrics::install(&config, "h1"), &everybody(may))
+        let settings = Settings { prometheus_retention: retention, ..Settings::default() };
+        routes(&Metrics::install(&settings), &everybody(may))
     }
 
     fn text(reply: &Reply) -> &str {

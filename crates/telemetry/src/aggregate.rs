@@ -3,7 +3,7 @@
 //! Plain values; time is given. The meaning of every number is that of the in-memory
 //! sink that `/v1/agent/metrics` shows (`reference/telemetry.md` section 1).
 
-use super::quantile::Window;
+use crate::quantile::Window;
 
 /// Length of an interval, seconds. Rates are per second of this.
 pub(crate) const INTERVAL_S: u64 = 10;

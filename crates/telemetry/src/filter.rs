@@ -1,6 +1,6 @@
 //! Which metrics are kept (`reference/telemetry.md` section 1).
 
-use super::names;
+use crate::{FilterSettings, names};
 
 /// The rules of `telemetry.prefix_filter`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,8 +12,9 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// The rules of a configuration. `prefix` is the first part of every name.
-    pub(crate) fn new(prefix: &str, allowed: &[String], blocked: &[String], default: bool) -> Self {
+    /// The rules of these settings. `prefix` is the first part of every name.
+    pub(crate) fn new(prefix: &str, settings: &FilterSettings) -> Self {
+        let FilterSettings { allowed, blocked, default } = settings;
         let mut rules: Vec<(String, bool)> = Vec::new();
         // One measurement of every call would cost more than it tells most operators:
         // it has to be asked for by its whole name.
@@ -24,7 +25,7 @@ impl Filter {
         // Of two rules with the same text the first that is found says no.
         rules.extend(blocked.iter().map(|text| (text.clone(), false)));
         rules.extend(allowed.iter().map(|text| (text.clone(), true)));
-        Self { rules, default }
+        Self { rules, default: *default }
     }
 
     /// Whether a metric of this full name is kept: the longest rule decides.
@@ -47,7 +48,8 @@ mod tests {
         let of = |sign: char| -> Vec<String> {
             rules.iter().filter_map(|rule| rule.strip_prefix(sign)).map(str::to_owned).collect()
         };
-        Filter::new("consul", &of('+'), &of('-'), default)
+        let (allowed, blocked) = (of('+'), of('-'));
+        Filter::new("consul", &FilterSettings { allowed, blocked, default })
     }
 
     #[test]

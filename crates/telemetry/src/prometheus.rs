@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::aggregate::{Kind, State};
-use super::process::ProcessFacts;
+use crate::aggregate::{Kind, State};
+use crate::process::ProcessFacts;
 
 /// The content type of the format.
-pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The quantiles of a summary.
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];

@@ -6,49 +6,61 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::aggregate::{Aggregate, INTERVAL_S};
+use crate::aggregate::{Aggregate, INTERVAL_S};
 
 /// Labels of a series, sorted by name.
-pub(crate) type Labels = Arc<BTreeMap<String, String>>;
+pub type Labels = Arc<BTreeMap<String, String>>;
 
 /// One interval. Field order is that of the answer.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Summary {
+pub struct Summary {
     /// When the interval began.
-    pub(crate) timestamp: String,
+    pub timestamp: String,
     /// Gauges that were set.
-    pub(crate) gauges: Vec<GaugeRow>,
+    pub gauges: Vec<GaugeRow>,
     /// Always empty; clients expect the list.
-    pub(crate) points: [(); 0],
+    pub points: [(); 0],
     /// Counters that counted.
-    pub(crate) counters: Vec<SampleRow>,
+    pub counters: Vec<SampleRow>,
     /// Samples and timers.
-    pub(crate) samples: Vec<SampleRow>,
+    pub samples: Vec<SampleRow>,
 }
 
 /// A gauge in one interval.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct GaugeRow {
-    pub(crate) name: Arc<str>,
-    pub(crate) value: f64,
-    pub(crate) labels: Labels,
+pub struct GaugeRow {
+    /// The full name.
+    pub name: Arc<str>,
+    /// The last value.
+    pub value: f64,
+    /// Its labels.
+    pub labels: Labels,
 }
 
 /// A counter or a sample in one interval.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct SampleRow {
-    pub(crate) name: Arc<str>,
-    pub(crate) count: u64,
-    pub(crate) rate: f64,
-    pub(crate) sum: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
-    pub(crate) mean: f64,
-    pub(crate) stddev: f64,
-    pub(crate) labels: Labels,
+pub struct SampleRow {
+    /// The full name.
+    pub name: Arc<str>,
+    /// How many values there were; how often a counter was counted up.
+    pub count: u64,
+    /// The sum per second of the interval.
+    pub rate: f64,
+    /// Their sum.
+    pub sum: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// Their deviation; zero for less than two values.
+    pub stddev: f64,
+    /// Its labels.
+    pub labels: Labels,
     /// When the last value came, seconds since the Unix epoch; only in [`Summary::lines`].
     #[serde(skip)]
     pub(crate) updated_s: u64,

@@ -1,4 +1,4 @@
-//! The typed handles through which a metric of [`super::names`] is emitted.
+//! The typed handles through which a metric of [`crate::names`] is emitted.
 //!
 //! A handle knows its labels by number: what has one label cannot be emitted with two.
 //! Emission goes through the `metrics` facade, so that it is a no-operation until a
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use metrics::{Key, KeyName, Label, Level, Metadata, SharedString, with_recorder};
 
-use super::aggregate::Kind;
+use crate::aggregate::Kind;
 
 static METADATA: Metadata<'static> = Metadata::new("agent", Level::INFO, None);
 
@@ -61,7 +61,7 @@ impl MetricName {
 pub struct Counter<const N: usize>(MetricName);
 
 impl<const N: usize> Counter<N> {
-    pub(super) const fn new(
+    pub(crate) const fn new(
         name: &'static str,
         labels: &'static [&'static str; N],
         help: &'static str,
@@ -97,7 +97,7 @@ impl<const N: usize> Counter<N> {
 pub struct Gauge<const N: usize>(MetricName);
 
 impl<const N: usize> Gauge<N> {
-    pub(super) const fn new(
+    pub(crate) const fn new(
         name: &'static str,
         labels: &'static [&'static str; N],
         help: &'static str,
@@ -127,7 +127,7 @@ impl<const N: usize> Gauge<N> {
 pub struct Sample<const N: usize>(MetricName);
 
 impl<const N: usize> Sample<N> {
-    pub(super) const fn new(
+    pub(crate) const fn new(
         name: &'static str,
         labels: &'static [&'static str; N],
         help: &'static str,
@@ -157,7 +157,7 @@ impl<const N: usize> Sample<N> {
 pub struct Timer<const N: usize>(MetricName);
 
 impl<const N: usize> Timer<N> {
-    pub(super) const fn new(
+    pub(crate) const fn new(
         name: &'static str,
         labels: &'static [&'static str; N],
         help: &'static str,

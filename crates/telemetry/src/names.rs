@@ -4,7 +4,7 @@
 //! comment are the metric's help in the Prometheus format. What is not in this list does
 //! not exist: no other file writes the name of a metric.
 
-use super::series::{Counter, Gauge, MetricName, Sample, Timer};
+use crate::series::{Counter, Gauge, MetricName, Sample, Timer};
 
 /// One line for each metric: a handle, and its place in [`METRICS`].
 macro_rules! metrics {

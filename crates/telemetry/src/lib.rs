@@ -1,6 +1,7 @@
-//! Telemetry: what the agent counts and measures, and how it is read.
+//! Telemetry: what a process counts and measures, and how it is read.
 //!
 //! - [`names`]: every metric, in one place; emission goes through its handles.
+//! - [`series`]: the handles.
 //! - `recorder`: the series behind the `metrics` facade, and their ten-second intervals.
 //! - `aggregate`, `quantile`, `filter`, `summary`, `prometheus`: plain values and texts.
 //! - `process`: what the system knows of this process.
@@ -19,7 +20,8 @@ mod process;
 mod prometheus;
 mod quantile;
 mod recorder;
-mod series;
+pub mod series;
+mod settings;
 mod summary;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -27,8 +29,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use config::runtime::TelemetryConfig;
-use http::Method;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -37,9 +37,11 @@ use types::version::CONSUL_VERSION;
 use filter::Filter;
 use process::ProcessFacts;
 use recorder::{Naming, Recorder};
-use summary::Summary;
 
-pub(crate) use prometheus::CONTENT_TYPE as PROMETHEUS_CONTENT_TYPE;
+pub use aggregate::Kind;
+pub use prometheus::CONTENT_TYPE as PROMETHEUS_CONTENT_TYPE;
+pub use settings::{FilterSettings, Settings};
+pub use summary::{GaugeRow, Labels, SampleRow, Summary};
 
 /// Most clients of `/v1/agent/metrics/stream` at a time.
 const FOLLOWERS_MAX: usize = 64;
@@ -56,41 +58,36 @@ pub struct Metrics {
 struct Shared {
     recorder: Arc<Recorder>,
     prefix: String,
-    filter_default: bool,
     followers: Mutex<Vec<mpsc::Sender<Bytes>>>,
 }
 
 impl Metrics {
     /// Makes the metrics of an agent those of the process: from now on, what is emitted
     /// is recorded here. In a process with several agents that is the last one.
-    pub fn install(config: &TelemetryConfig, host_name: &str) -> Self {
-        let metrics = Self::new(config, host_name, unix_seconds());
+    pub fn install(settings: &Settings) -> Self {
+        let metrics = Self::new(settings, unix_seconds());
         make_current(&metrics.shared.recorder);
         metrics
     }
 
-    fn new(config: &TelemetryConfig, host_name: &str, now_s: u64) -> Self {
-        let host =
-            (!config.disable_hostname && !host_name.is_empty()).then(|| host_name.to_owned());
-        let naming = Naming { prefix: config.metrics_prefix.clone(), host };
-        let retention = config.prometheus_retention_time.to_std();
-        // A retention below a second still means that Prometheus is wanted.
-        let retention_s = retention.as_secs().max(u64::from(!retention.is_zero()));
-        let filter = filter_of(config, &config.metrics_prefix, config.filter_default);
+    fn new(settings: &Settings, now_s: u64) -> Self {
+        let Settings { prefix, host, filter, prometheus_retention } = settings;
+        let host = (!host.is_empty()).then(|| host.clone());
+        let naming = Naming { prefix: prefix.clone(), host };
+        let retention_s =
+            prometheus_retention.as_secs().max(u64::from(!prometheus_retention.is_zero()));
+        let filter = Filter::new(prefix, filter);
         let shared = Shared {
             recorder: Arc::new(Recorder::new(naming, filter, retention_s, now_s)),
-            prefix: config.metrics_prefix.clone(),
-            filter_default: config.filter_default,
+            prefix: prefix.clone(),
             followers: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Takes over the prefix filter of a new configuration, the one part of telemetry
-    /// that may change while the agent runs.
-    pub fn reload(&self, config: &TelemetryConfig) {
-        let filter = filter_of(config, &self.shared.prefix, self.shared.filter_default);
-        self.shared.recorder.set_filter(filter);
+    /// Takes over a new filter, also for the series that exist.
+    pub fn set_filter(&self, filter: &FilterSettings) {
+        self.shared.recorder.set_filter(Filter::new(&self.shared.prefix, filter));
     }
 
     /// Ends intervals and measures the process, once a second, until `stop` says so or
@@ -143,7 +140,7 @@ impl Metrics {
     }
 
     /// The last finished interval; the running one while there is no other.
-    pub(crate) fn summary(&self) -> Arc<Summary> {
+    pub fn summary(&self) -> Arc<Summary> {
         self.advance(unix_seconds());
         self.shared.recorder.summary()
     }
@@ -156,7 +153,7 @@ impl Metrics {
     }
 
     /// The Prometheus text; none while its retention time is zero.
-    pub(crate) fn prometheus(&self) -> Option<String> {
+    pub fn prometheus(&self) -> Option<String> {
         let now_s = unix_seconds();
         self.advance(now_s);
         let mut shown = self.shared.recorder.exposition(now_s)?;
@@ -165,7 +162,7 @@ impl Metrics {
     }
 
     /// Each interval as it ends, as JSON; none if there are too many followers.
-    pub(crate) fn follow(&self) -> Option<mpsc::Receiver<Bytes>> {
+    pub fn follow(&self) -> Option<mpsc::Receiver<Bytes>> {
         let mut followers = self.lock_followers();
         followers.retain(|follower| !follower.is_closed());
         if followers.len() >= FOLLOWERS_MAX {
@@ -183,13 +180,9 @@ impl Metrics {
 
 /// Records one HTTP request: its method, the path of its route as the router knows it
 /// (`/v1/kv/`), and how long it took.
-pub fn record_http_request(method: &Method, route: &str, took: Duration) {
+pub fn record_http_request(method: &str, route: &str, took: Duration) {
     let path = route.trim_start_matches('/').replace('/', "_");
-    names::API_HTTP.record([method.as_str().to_owned().into(), path.into()], took);
-}
-
-fn filter_of(config: &TelemetryConfig, prefix: &str, default: bool) -> Filter {
-    Filter::new(prefix, &config.allowed_prefixes, &config.blocked_prefixes, default)
+    names::API_HTTP.record([method.to_owned().into(), path.into()], took);
 }
 
 fn unix_seconds() -> u64 {
@@ -246,20 +239,11 @@ impl metrics::Recorder for Current {
 mod tests {
     use super::*;
 
-    fn config() -> TelemetryConfig {
-        TelemetryConfig {
-            metrics_prefix: "consul".into(),
-            disable_hostname: true,
-            filter_default: true,
-            ..TelemetryConfig::default()
-        }
-    }
-
     #[test]
     fn a_second_agent_in_the_process_takes_over() {
-        let first = Metrics::install(&config(), "h1");
-        let second = Metrics::install(&config(), "h1");
-        record_http_request(&Method::GET, "/v1/test/taken/over/", Duration::from_millis(2));
+        let first = Metrics::install(&Settings::default());
+        let second = Metrics::install(&Settings::default());
+        record_http_request("GET", "/v1/test/taken/over/", Duration::from_millis(2));
         let rows = |metrics: &Metrics| {
             let summary = types::json::encode(&*metrics.shared.recorder.summary());
             let summary = String::from_utf8(summary).expect("JSON is text");
@@ -270,7 +254,7 @@ mod tests {
 
     #[test]
     fn followers_get_each_interval_and_slow_ones_miss_some() {
-        let metrics = Metrics::new(&config(), "h1", 1_795_247_660);
+        let metrics = Metrics::new(&Settings::default(), 1_795_247_660);
         let mut slow = metrics.follow().expect("there is room");
         let gone = metrics.follow().expect("there is room");
         drop(gone);
@@ -289,7 +273,7 @@ mod tests {
 
     #[test]
     fn followers_are_bounded() {
-        let metrics = Metrics::new(&config(), "", 0);
+        let metrics = Metrics::new(&Settings::default(), 0);
         let mut streams: Vec<_> = std::iter::from_fn(|| metrics.follow()).collect();
         assert_eq!(streams.len(), FOLLOWERS_MAX);
         streams.pop();
@@ -298,7 +282,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_streams_end_when_the_agent_stops() {
-        let metrics = Metrics::new(&config(), "", 0);
+        let metrics = Metrics::new(&Settings::default(), 0);
         let mut stream = metrics.follow().expect("there is room");
         let (stop, stopped) = watch::channel(false);
         let running = metrics.clone();

@@ -5,8 +5,8 @@
 //! for goroutines. There is no garbage collection to tell of: its counts are zero, and
 //! counts of single allocations do not exist.
 
-use super::aggregate::Kind;
-use super::names;
+use crate::aggregate::Kind;
+use crate::names;
 
 /// Numbers about this process; none where the system does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
 
-use super::aggregate::{Kind, Reading, State};
-use super::filter::Filter;
-use super::names::METRICS;
-use super::prometheus::Exposition;
-use super::series::MetricName;
-use super::summary::{GaugeRow, Labels, SampleRow, Summary, interval_start};
+use crate::aggregate::{Kind, Reading, State};
+use crate::filter::Filter;
+use crate::names::METRICS;
+use crate::prometheus::Exposition;
+use crate::series::MetricName;
+use crate::summary::{GaugeRow, Labels, SampleRow, Summary, interval_start};
 
 /// Most series at a time. Labels can hold what clients send, so there is a bound; what
 /// comes beyond it is not measured.
@@ -369,15 +369,20 @@ mod tests {
 
     use metrics::with_local_recorder;
 
-    use super::super::names;
     use super::*;
+    use crate::{FilterSettings, Settings, names};
 
     /// The start of an interval.
     const START: u64 = 1_795_247_660;
 
     fn recorder(retention_s: u64) -> Recorder {
         let naming = Naming { prefix: "consul".into(), host: Some("h1".into()) };
-        Recorder::new(naming, Filter::new("consul", &[], &[], true), retention_s, START)
+        Recorder::new(
+            naming,
+            Filter::new("consul", &Settings::default().filter),
+            retention_s,
+            START,
+        )
     }
 
     fn emit(recorder: &Recorder, emit: impl FnOnce()) {
@@ -485,10 +490,12 @@ mod tests {
         let mut handle = metrics::Counter::noop();
         emit(&recorder, || handle = names::RPC_QUERY.handle([]));
         handle.increment(1);
-        recorder.set_filter(Filter::new("consul", &[], &["consul.rpc".to_owned()], true));
+        let blocked = vec!["consul.rpc".to_owned()];
+        let filter = FilterSettings { blocked, ..Settings::default().filter };
+        recorder.set_filter(Filter::new("consul", &filter));
         handle.increment(1);
         assert_eq!(recorder.summary().counters[0].sum, 1.0);
-        recorder.set_filter(Filter::new("consul", &[], &[], true));
+        recorder.set_filter(Filter::new("consul", &Settings::default().filter));
         handle.increment(1);
         assert_eq!(recorder.summary().counters[0].sum, 2.0);
     }
