@@ -7,6 +7,7 @@
 //! - `local`: the services and checks of this agent, and how they reach the catalog.
 //! - `endpoint`: the HTTP endpoints that are about this agent, not about the state.
 //! - [`dns_server`]: the sockets of the DNS interface.
+//! - `explain`: why a service, a DNS name or a key is seen, or not.
 //! - [`backend`]: runs the calls of the domains on the server in this process.
 //! - [`logging`], `banner`, `data_dir`, `environment`, `listeners`, `member`, `settings`, `stats`.
 
@@ -18,6 +19,7 @@ pub mod dns_server;
 mod dns_source;
 mod endpoint;
 mod environment;
+mod explain;
 mod listeners;
 mod local;
 mod local_catalog;

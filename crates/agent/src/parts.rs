@@ -20,6 +20,7 @@ use crate::backend::ServerBackend;
 use crate::dns_server::{DnsServer, DnsServerOptions, DnsSettings};
 use crate::dns_source::CatalogSource;
 use crate::endpoint;
+use crate::explain::Explainer;
 use crate::listeners::{self, SharedTls};
 use crate::local::{Local, LocalOptions};
 use crate::local_catalog::ServerCatalog;
@@ -71,6 +72,8 @@ impl Parts {
         router.add_local(endpoint::metrics::routes(&metrics, handle.authorizer()));
         router.add_local(endpoint::monitor::routes(logging, handle.authorizer(), &http_stops));
         router.add_local(endpoint::host::routes(handle.authorizer()));
+        let explainer = Explainer::new(handle.clone(), local.clone(), Arc::clone(dns.answerer()));
+        router.add_local(endpoint::explain::routes(&explainer));
         let backend = Arc::new(ServerBackend::new(server.clone(), running.http.use_cache));
         let service = Arc::new(HttpService::new(Arc::clone(&http_settings), router, backend));
         let limit = running.limits.http_max_conns_per_client;

@@ -69,6 +69,15 @@ impl Request {
         if value.is_empty() { self } else { self.query(name, value) }
     }
 
+    /// Gives a parameter each of these values; none for no values.
+    #[must_use]
+    pub fn query_each(mut self, name: &str, values: &[String]) -> Self {
+        if !values.is_empty() {
+            self.query.insert(name.to_owned(), values.to_vec());
+        }
+        self
+    }
+
     /// Sets a header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {

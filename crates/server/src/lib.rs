@@ -89,6 +89,12 @@ impl Server {
         &self.shared.raft
     }
 
+    /// For how long nobody can lock a key, because a session that held it ended lately.
+    /// Known to the leader alone.
+    pub fn lock_delay_left(&self, key: &str) -> Option<std::time::Duration> {
+        self.shared.memory.lock_delay_left(key)
+    }
+
     /// What a token may do. While ACLs are off, everything.
     fn authorizer(&self, _token: &SecretId) -> Authorizer {
         Authorizer::allow_all()

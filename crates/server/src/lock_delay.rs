@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use domains::session::LockDelay;
 
@@ -26,6 +26,11 @@ impl LockDelays {
     /// Whether the key cannot be locked at this moment.
     pub(crate) fn is_delayed(&self, key: &str) -> bool {
         self.lock().is_delayed(key, Instant::now())
+    }
+
+    /// For how long the key cannot be locked from now on; `None` if it can.
+    pub(crate) fn left(&self, key: &str) -> Option<Duration> {
+        self.lock().left(key, Instant::now())
     }
 
     fn lock(&self) -> MutexGuard<'_, Delayed> {
@@ -54,7 +59,12 @@ impl Delayed {
     }
 
     fn is_delayed(&self, key: &str, now: Instant) -> bool {
-        self.by_key.get(key).is_some_and(|end| now < *end)
+        self.left(key, now).is_some()
+    }
+
+    fn left(&self, key: &str, now: Instant) -> Option<Duration> {
+        let end = self.by_key.get(key)?;
+        Some(end.saturating_duration_since(now)).filter(|left| !left.is_zero())
     }
 
     fn forget_until(&mut self, now: Instant) {
@@ -70,8 +80,6 @@ impl Delayed {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn delay(key: &str, seconds: u64) -> LockDelay {

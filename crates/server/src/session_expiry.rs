@@ -44,6 +44,11 @@ impl SessionMemory {
         Self { lock_delays, timers: Mutex::default() }
     }
 
+    /// For how long a key cannot be locked from now on.
+    pub(crate) fn lock_delay_left(&self, key: &str) -> Option<Duration> {
+        self.lock_delays.left(key)
+    }
+
     fn timers(&self) -> MutexGuard<'_, SessionTimers> {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod check;
 pub mod connect_ca;
 pub mod duration;
+pub mod explain;
 pub mod json;
 pub mod kv;
 pub mod member;
@@ -24,6 +25,7 @@ pub mod name;
 pub mod proxy;
 pub mod service;
 pub mod session;
+pub mod similar;
 pub mod time;
 pub mod version;
 

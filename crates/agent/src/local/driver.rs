@@ -46,7 +46,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
 fn step(shared: &Arc<Shared>, under_way: &mut JoinSet<Done>) -> Option<Instant> {
     let now = now();
     let mut inner = shared.lock();
-    let Inner { state, syncer, .. } = &mut *inner;
+    let Inner { state, syncer, troubles, .. } = &mut *inner;
     syncer.handle_timeout(state, now);
     let mut actions = Vec::new();
     while let Some(action) = syncer.poll_action(state, now) {
@@ -54,6 +54,7 @@ fn step(shared: &Arc<Shared>, under_way: &mut JoinSet<Done>) -> Option<Instant> 
     }
     let mut events = Vec::new();
     while let Some(event) = syncer.poll_event() {
+        troubles.handle_event(&event);
         events.push(event);
     }
     // While work is under way its end wakes the task: a full sync that is due waits.

@@ -4,6 +4,7 @@
 //! - [`state`] holds them, [`register`] and [`sidecar`] make them from definitions,
 //!   [`view`] shows them: pure.
 //! - [`sync`] decides what the catalog is told and when: pure, driven by [`driver`].
+//! - [`trouble`] keeps why the catalog does not know something; [`report`] tells it.
 //! - [`persist`] keeps what came through the API over a restart.
 //! - [`operations`] are what the endpoints ask for.
 //!
@@ -19,11 +20,13 @@ mod load;
 pub(crate) mod operations;
 pub(crate) mod persist;
 pub(crate) mod register;
+pub(crate) mod report;
 pub(crate) mod sidecar;
 pub(crate) mod state;
 pub(crate) mod sync;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trouble;
 pub(crate) mod view;
 
 use std::collections::BTreeMap;
@@ -156,6 +159,7 @@ struct Shared {
 struct Inner {
     state: State,
     syncer: Syncer,
+    troubles: trouble::Troubles,
     running: BTreeMap<CheckId, CheckHandle>,
     deregistrations: Deregistrations,
     rules: Rules,
@@ -178,6 +182,7 @@ impl Local {
         let inner = Inner {
             state: State::new(options.node),
             syncer: Syncer::new(options.is_server, options.tokens, now()),
+            troubles: trouble::Troubles::default(),
             running: BTreeMap::new(),
             deregistrations: Deregistrations::default(),
             rules: options.rules,

@@ -231,6 +231,11 @@ impl Syncer {
             && !state.dirty.iter().any(|target| target.lane() == *lane)
     }
 
+    /// When everything is compared with the catalog again.
+    pub(crate) fn next_full(&self) -> Instant {
+        self.full_at
+    }
+
     /// What happened, in order.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()

@@ -4,6 +4,7 @@ mod agent;
 mod catalog;
 mod configtest;
 mod event;
+mod explain;
 mod force_leave;
 mod format;
 mod info;
@@ -31,6 +32,10 @@ pub const COMMANDS: &[Command] = &[
     catalog::nodes::COMMAND,
     catalog::services::COMMAND,
     event::COMMAND,
+    explain::GROUP,
+    explain::dns::COMMAND,
+    explain::key::COMMAND,
+    explain::service::COMMAND,
     force_leave::COMMAND,
     info::COMMAND,
     join::COMMAND,

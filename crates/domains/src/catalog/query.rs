@@ -114,6 +114,17 @@ pub enum ServiceTags {
     ByName(BTreeMap<String, BTreeSet<String>>),
 }
 
+impl ServiceTags {
+    /// The names of the services that are shown, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let shown = match self {
+            Self::ByName(tags) => Some(tags.keys().map(String::as_str)),
+            Self::Instances(_) => None,
+        };
+        shown.into_iter().flatten()
+    }
+}
+
 /// The instances of a service, joined with their nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CatalogService {

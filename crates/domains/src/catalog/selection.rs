@@ -114,6 +114,11 @@ impl RowFilter {
         Self(request.params.text("filter").to_owned())
     }
 
+    /// This expression; empty for none.
+    pub fn of(expression: &str) -> Self {
+        Self(expression.to_owned())
+    }
+
     /// Keeps the rows that match; an expression that does not fit the rows is an error
     /// even when there are none.
     pub fn keep<R, T: 'static>(

@@ -12,11 +12,13 @@
 //!   same transaction.
 
 mod access;
+mod around;
 mod command;
 mod endpoint;
 mod query;
 mod table;
 
+pub use around::{Around, KvAround};
 pub use command::{KvCommand, KvOp, TombstoneReap};
 pub use query::{KvGet, KvKeys, KvList};
 pub(crate) use table::end_locks;

@@ -1,0 +1,134 @@
+//! What stands near a key: for whoever wonders why the key is not there. Consul has
+//! nothing like it; it serves `consul explain key`.
+
+use std::sync::Arc;
+
+use acl::{Authorizer, PermissionDenied};
+use contract::{Found, Pruned, Query};
+use store::Reader;
+use types::Index;
+use types::similar::similar;
+
+use super::access;
+use super::table::{self, KVS, TOMBSTONES};
+
+/// Most keys that are looked at in each direction: an answer for people must not cost
+/// what a listing of the store costs.
+const LOOKED_AT_MAX: usize = 10_000;
+/// Most keys of each kind that are told.
+const TOLD_MAX: usize = 5;
+
+/// Looks around a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KvAround {
+    /// The key.
+    pub key: Arc<str>,
+}
+
+/// What stands near a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// When the key was deleted, if it was and the tombstone is still there.
+    pub deleted_at: Option<Index>,
+    /// The first keys below it, were it a folder.
+    pub below: Vec<Arc<str>>,
+    /// How many keys there are below it, up to ten thousand.
+    pub below_count: usize,
+    /// Keys of the same folder whose names are nearly the same.
+    pub similar: Vec<Arc<str>>,
+}
+
+impl Query for KvAround {
+    const NAME: &'static str = "KVS.Around";
+    const KEPT: bool = false;
+    type Reply = Around;
+
+    fn authorize(&self, who: &Authorizer) -> Result<(), PermissionDenied> {
+        who.require(access::read(&self.key))
+    }
+
+    fn run(&self, reader: &mut Reader<'_>) -> Found<Around> {
+        let state = reader.unwatched();
+        let bare = self.key.trim_matches('/');
+        let folder = format!("{bare}/");
+        let below: Vec<_> = state
+            .prefix(&KVS, folder.as_bytes())
+            .take(LOOKED_AT_MAX)
+            .filter(|entry| entry.key != self.key)
+            .collect();
+        let parent = bare.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let siblings: Vec<_> = state
+            .prefix(&KVS, parent.as_bytes())
+            .take(LOOKED_AT_MAX)
+            .map(|entry| Arc::clone(&entry.key))
+            .collect();
+        let near = similar(&self.key, siblings.iter().map(|key| &**key), TOLD_MAX);
+        let around = Around {
+            deleted_at: state
+                .peek(&TOMBSTONES, self.key.as_bytes())
+                .map(|tombstone| tombstone.index),
+            below_count: below.len(),
+            below: below.iter().take(TOLD_MAX).map(|entry| Arc::clone(&entry.key)).collect(),
+            similar: near.into_iter().map(Arc::from).collect(),
+        };
+        Found::new(table::table_index(state), around)
+    }
+
+    fn prune(&self, who: &Authorizer, mut around: Around) -> Pruned<Around> {
+        let told = around.below.len();
+        around.below = access::keep_readable(who, around.below, |key| key).reply;
+        around.similar = access::keep_readable(who, around.similar, |key| key).reply;
+        if around.below.len() < told {
+            // How many there are would tell of what is hidden.
+            around.below_count = around.below.len();
+        }
+        Pruned::nothing(around)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::Store;
+    use types::kv::KvEntry;
+
+    use super::*;
+
+    fn around(keys: &[&str], deleted: &[&str], key: &str) -> Around {
+        let store = Store::new(&crate::tables());
+        store.write(|batch| {
+            for (at, key) in keys.iter().chain(deleted).enumerate() {
+                let tx = &mut batch.tx(Index(at as u64 + 1));
+                table::store(tx, KvEntry { key: Arc::from(*key), ..KvEntry::default() });
+            }
+            for key in deleted {
+                table::delete(&mut batch.tx(Index(99)), key);
+            }
+        });
+        let snapshot = store.snapshot();
+        let query = KvAround { key: Arc::from(key) };
+        query.run(&mut Reader::new(&snapshot)).reply
+    }
+
+    #[test]
+    fn a_deleted_key_is_told_with_the_index_of_its_deletion() {
+        assert_eq!(around(&[], &["app/a"], "app/a").deleted_at, Some(Index(99)));
+        assert_eq!(around(&["app/b"], &[], "app/a").deleted_at, None);
+    }
+
+    #[test]
+    fn a_key_that_is_a_folder_is_told_with_what_is_in_it() {
+        let found = around(&["app/a", "app/b", "apple"], &[], "app");
+        assert_eq!(found.below_count, 2);
+        assert_eq!(found.below, [Arc::from("app/a"), Arc::from("app/b")]);
+    }
+
+    #[test]
+    fn slashes_and_letters_that_are_wrong_lead_to_the_key_that_was_meant() {
+        let keys = ["app/config", "app/Config", "other"];
+        let similar =
+            |key| around(&keys, &[], key).similar.iter().map(|k| k.to_string()).collect::<Vec<_>>();
+        assert_eq!(similar("/app/config"), ["app/Config", "app/config"]);
+        assert_eq!(similar("app/confg"), ["app/Config", "app/config"]);
+        assert!(similar("nothing/like/it").is_empty());
+    }
+}
