@@ -6,6 +6,8 @@ use std::time::Instant;
 use contract::{Call, CallError, Consistency, Encoding, Response, Show};
 use http_server::{Backend, BoxFuture, Outcome, ReadMeta};
 use server::{ReadFacts, Server};
+use telemetry::names;
+use telemetry::series::CounterHandle;
 
 use crate::cache::AgentCache;
 
@@ -15,12 +17,14 @@ pub struct ServerBackend {
     cache: Arc<AgentCache>,
     /// `http_config.use_cache`.
     uses_cache: bool,
+    calls: CounterHandle,
 }
 
 impl ServerBackend {
     /// Runs calls on this server.
     pub fn new(server: Server, uses_cache: bool) -> Self {
-        Self { server, cache: Arc::default(), uses_cache }
+        let calls = names::CLIENT_RPC.handle([]);
+        Self { server, cache: Arc::default(), uses_cache, calls }
     }
 }
 
@@ -28,6 +32,9 @@ impl Backend for ServerBackend {
     fn run(&self, call: Call, encoding: Encoding) -> BoxFuture<Result<Outcome, CallError>> {
         let server = self.server.clone();
         let cache = self.uses_cache.then(|| Arc::clone(&self.cache));
+        if !matches!(call, Call::Answer(_)) {
+            self.calls.increment(1);
+        }
         Box::pin(async move {
             match call {
                 Call::Answer(response) => Ok(Outcome { response, meta: None }),

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use contract::{CacheKind, QueryKey, ReadCall};
 use http_server::ReadMeta;
+use telemetry::names;
+use telemetry::series::GaugeHandle;
 use types::Index;
 
 /// How long an entry stays after its last use.
@@ -24,6 +26,59 @@ const ENTRIES_MAX: usize = 16_384;
 #[derive(Default)]
 pub(crate) struct AgentCache {
     asked: Mutex<HashMap<QueryKey, Instant>>,
+    metrics: CacheMetrics,
+}
+
+/// Every metric of the cache has a second name, which older dashboards know.
+struct CacheMetrics {
+    entries: [GaugeHandle; 2],
+}
+
+impl Default for CacheMetrics {
+    fn default() -> Self {
+        let entries =
+            [names::CACHE_ENTRIES_COUNT.handle([]), names::CONSUL_CACHE_ENTRIES_COUNT.handle([])];
+        Self { entries }
+    }
+}
+
+impl CacheMetrics {
+    fn entries(&self, number: usize) {
+        self.entries.iter().for_each(|entries| entries.set(number as f64));
+    }
+
+    /// A question was asked through the cache: it knew the answer, or fetched it.
+    fn asked(&self, query: &str, hit: bool) {
+        let kind = type_of(query);
+        if hit {
+            names::CACHE_HIT.increment_at(kind, [], 1);
+            names::CONSUL_CACHE_HIT.increment_at(kind, [], 1);
+            return;
+        }
+        names::CACHE_MISS_NEW.increment_at(kind, [], 1);
+        names::CONSUL_CACHE_MISS_NEW.increment_at(kind, [], 1);
+        let modified = || ["false".into()];
+        names::CACHE_FETCH_SUCCESS.increment(modified(), 1);
+        names::CONSUL_CACHE_FETCH_SUCCESS.increment(modified(), 1);
+        names::CACHE_FETCH_SUCCESS_OF.increment_at(kind, modified(), 1);
+        names::CONSUL_CACHE_FETCH_SUCCESS_OF.increment_at(kind, modified(), 1);
+    }
+}
+
+/// The type under which the cache keeps answers to a query
+/// (`reference/telemetry.md` section 2).
+fn type_of(query: &str) -> &'static str {
+    match query {
+        "Catalog.ListServices" => "catalog-list-services",
+        "Catalog.ServiceNodes" => "catalog-services",
+        "Catalog.ListDatacenters" => "catalog-datacenters",
+        "Catalog.GatewayServices" => "gateway-services",
+        "Health.ServiceNodes" => "health-services",
+        "Catalog.NodeServices" | "Catalog.NodeServiceList" => "node-services",
+        "ConnectCA.Roots" => "connect-ca-root",
+        "PreparedQuery.Execute" => "prepared-query",
+        _ => "other",
+    }
 }
 
 impl AgentCache {
@@ -32,8 +87,11 @@ impl AgentCache {
         let streamed = read.cache == CacheKind::Streamed
             && (read.options.cached || read.options.min_index > Index::ZERO);
         let age = if streamed { STREAMED_ENTRY_AGE } else { ENTRY_AGE };
-        let hit = (read.options.cached && read.cache != CacheKind::None)
-            .then(|| self.touch(QueryKey(read.query.clone()), now, age));
+        let hit = (read.options.cached && read.cache != CacheKind::None).then(|| {
+            let hit = self.touch(QueryKey(read.query.clone()), now, age);
+            self.metrics.asked(read.query.name(), hit);
+            hit
+        });
         Described { streamed, hit }
     }
 
@@ -43,6 +101,7 @@ impl AgentCache {
         if asked.len() >= ENTRIES_MAX {
             asked.clear();
         }
+        self.metrics.entries(asked.len() + usize::from(!asked.contains_key(&key)));
         asked.insert(key, now).is_some_and(|last| now.duration_since(last) < age)
     }
 }

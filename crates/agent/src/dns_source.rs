@@ -7,6 +7,8 @@ use dns::{Locality, Lookup};
 use domains::catalog::{CatalogNode, InstanceSelection, PtrLookup, PtrTarget, VirtualIp};
 use domains::health::HealthService;
 use server::Server;
+use telemetry::names;
+use telemetry::series::CounterHandle;
 use types::catalog::CheckServiceNode;
 use types::{Datacenter, SecretId};
 
@@ -20,12 +22,13 @@ pub(crate) struct CatalogSource {
     datacenter: Datacenter,
     /// `acl.tokens.dns`, else `acl.tokens.default`.
     token: SecretId,
+    calls: CounterHandle,
 }
 
 impl CatalogSource {
     /// Look-ups on this server.
     pub(crate) fn new(server: Server, datacenter: Datacenter, token: SecretId) -> Self {
-        Self { server, datacenter, token }
+        Self { server, datacenter, token, calls: names::CLIENT_RPC.handle([]) }
     }
 
     async fn find(&self, call: &LookupCall<'_>) -> Result<Found, LookupError> {
@@ -126,6 +129,7 @@ impl CatalogSource {
         query: Q,
         options: &ReadOptions,
     ) -> Result<Arc<Q::Reply>, LookupError> {
+        self.calls.increment(1);
         let failed = |error: CallError| LookupError::Failed(error.text().to_owned());
         self.server.read_typed(query, options).await.map(|(rows, _)| rows).map_err(failed)
     }

@@ -9,12 +9,13 @@
 //! - [`dns_server`]: the sockets of the DNS interface.
 //! - `explain`: why a service, a DNS name or a key is seen, or not.
 //! - [`backend`]: runs the calls of the domains on the server in this process.
-//! - [`logging`], `banner`, `data_dir`, `environment`, `listeners`, `member`, `settings`, `stats`.
+//! - [`logging`], `banner`, `data_dir`, `dns_metrics`, `environment`, `listeners`, `member`, `settings`, `stats`.
 
 pub mod backend;
 mod banner;
 mod cache;
 mod data_dir;
+mod dns_metrics;
 pub mod dns_server;
 mod dns_source;
 mod endpoint;

@@ -5,6 +5,8 @@ use domains::catalog::{CatalogNode, Deregister, Register};
 use domains::health::HealthNode;
 use http_server::BoxFuture;
 use server::Server;
+use telemetry::names;
+use telemetry::series::CounterHandle;
 use types::catalog::{DeregisterRequest, Node, RegisterRequest};
 use types::{Datacenter, SecretId};
 
@@ -14,12 +16,13 @@ use crate::local::catalog::{Catalog, NodeQuery, RemoteNode};
 pub(crate) struct ServerCatalog {
     server: Server,
     datacenter: Datacenter,
+    calls: CounterHandle,
 }
 
 impl ServerCatalog {
     /// The catalog of this server's datacenter.
     pub(crate) fn new(server: Server, datacenter: Datacenter) -> Self {
-        Self { server, datacenter }
+        Self { server, datacenter, calls: names::CLIENT_RPC.handle([]) }
     }
 
     fn read_options(&self, query: &NodeQuery) -> ReadOptions {
@@ -40,6 +43,7 @@ impl ServerCatalog {
 
 impl Catalog for ServerCatalog {
     fn remote(&self, query: NodeQuery) -> BoxFuture<Result<RemoteNode, CallError>> {
+        self.calls.increment(2);
         let (server, options) = (self.server.clone(), self.read_options(&query));
         Box::pin(async move {
             let name = query.node.as_str().to_owned();
@@ -64,6 +68,7 @@ impl Catalog for ServerCatalog {
         token: SecretId,
     ) -> BoxFuture<Result<(), CallError>> {
         request.datacenter = self.datacenter.clone();
+        self.calls.increment(1);
         let server = self.server.clone();
         Box::pin(async move { server.write_typed(Register(request), &token).await })
     }
@@ -74,6 +79,7 @@ impl Catalog for ServerCatalog {
         token: SecretId,
     ) -> BoxFuture<Result<(), CallError>> {
         request.datacenter = self.datacenter.clone();
+        self.calls.increment(1);
         let server = self.server.clone();
         Box::pin(async move { server.write_typed(Deregister(request), &token).await })
     }

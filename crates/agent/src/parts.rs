@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use types::NodeId;
 
 use crate::backend::ServerBackend;
+use crate::dns_metrics::DnsMetrics;
 use crate::dns_server::{DnsServer, DnsServerOptions, DnsSettings};
 use crate::dns_source::CatalogSource;
 use crate::endpoint;
@@ -51,15 +52,19 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Starts everything, in an order in which nothing is used before it is there.
-    pub(crate) async fn start(handle: &AgentHandle, logging: &Logging) -> Result<Self, String> {
+    pub(crate) async fn start(
+        handle: &AgentHandle,
+        logging: &Logging,
+        metrics: &Metrics,
+    ) -> Result<Self, String> {
         let running = handle.config();
         let server = handle.server().clone();
         let (stop_leader, leader_stops) = watch::channel(false);
         let (_members, members) = watch::channel(vec![handle.lan_member()]);
         let mut leader = JoinSet::new();
+        leader.spawn(server::usage::run(server.clone(), members.clone(), leader_stops.clone()));
         leader.spawn(server::leader::run(server.clone(), handle.node(), members, leader_stops));
 
-        let metrics = Metrics::install(&settings::telemetry(&running));
         let catalog = ServerCatalog::new(server.clone(), running.identity.datacenter.clone());
         let options = LocalOptions::new(&running, handle.node(), handle.authorizer().clone())?;
         let local = Local::start(options, Arc::new(catalog)).map_err(|error| error.to_string())?;
@@ -69,7 +74,7 @@ impl Parts {
         let http_settings = Arc::new(ArcSwap::from_pointee(settings::http(&running)));
         let (stop_http, http_stops) = watch::channel(false);
         let mut router = routes(handle, &local);
-        router.add_local(endpoint::metrics::routes(&metrics, handle.authorizer()));
+        router.add_local(endpoint::metrics::routes(metrics, handle.authorizer()));
         router.add_local(endpoint::monitor::routes(logging, handle.authorizer(), &http_stops));
         router.add_local(endpoint::host::routes(handle.authorizer()));
         let explainer = Explainer::new(handle.clone(), local.clone(), Arc::clone(dns.answerer()));
@@ -111,7 +116,7 @@ impl Parts {
             bound: addresses,
             dns: Some(dns),
             local,
-            metrics,
+            metrics: metrics.clone(),
             handle: handle.clone(),
             leader,
         })
@@ -221,7 +226,7 @@ async fn start_dns(config: &RuntimeConfig, server: &Server) -> Result<DnsServer,
     let options = DnsServerOptions {
         listen: listen.collect(),
         settings: dns_settings(config).await?,
-        timings: None,
+        timings: Some(Arc::new(DnsMetrics::new(config.identity.node_name.as_str()))),
     };
     DnsServer::start(options, Arc::new(source)).await.map_err(|error| error.to_string())
 }

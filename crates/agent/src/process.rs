@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use config::{Loaded, RuntimeConfig, Sources};
 use contract::CallError;
 use server::Server;
+use telemetry::Metrics;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use types::NodeId;
@@ -27,6 +28,7 @@ use crate::local::Local;
 use crate::logging::{Level, LogFile, Logging, Rotation};
 use crate::member;
 use crate::parts::{self, Parts};
+use crate::settings;
 
 /// How long leaving may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -262,7 +264,9 @@ enum Ending {
 }
 
 async fn run_loaded(options: &RunOptions, loaded: Loaded, logging: &Logging) -> u8 {
-    let mut signals = match Signals::new() {
+    let signals =
+        Signals::new().and_then(|signals| Ok((signals, signal(SignalKind::user_defined1())?)));
+    let (mut signals, mut metrics_wanted) = match signals {
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("cannot handle signals: {error}")),
     };
@@ -279,7 +283,7 @@ async fn run_loaded(options: &RunOptions, loaded: Loaded, logging: &Logging) -> 
     let code = match start(options, loaded.config, node_id, logging).await {
         Ok(mut running) => {
             tracing::info!(target: "agent", "Consul agent running!");
-            let ending = running.supervise(&mut signals, logging).await;
+            let ending = running.supervise(&mut signals, &mut metrics_wanted, logging).await;
             running.finish(ending, &mut signals).await
         }
         Err(error) => {
@@ -335,6 +339,8 @@ async fn start(
         Some(path) => Some(PidFile::write(path).map_err(|error| error.to_string())?),
         None => None,
     };
+    // Before anything that counts.
+    let metrics = Metrics::install(&settings::telemetry(&config));
     let config = Arc::new(ArcSwap::from_pointee(config));
     let authorizer: AuthorizerHook = Arc::new(|_| acl::Authorizer::allow_all());
     let server = parts::start_server(&config.load(), &node_id)?;
@@ -348,11 +354,12 @@ async fn start(
             local: OnceLock::new(),
         }),
     };
-    let parts = Parts::start(&handle, logging).await?;
+    let parts = Parts::start(&handle, logging, &metrics).await?;
     Ok(Running {
         sources: options.sources.clone(),
         config,
         parts,
+        metrics,
         order_queue,
         _pid_file: pid_file,
     })
@@ -363,16 +370,26 @@ struct Running {
     sources: Sources,
     config: Arc<ArcSwap<RuntimeConfig>>,
     parts: Parts,
+    metrics: Metrics,
     order_queue: mpsc::Receiver<(Order, oneshot::Sender<Result<(), String>>)>,
     _pid_file: Option<PidFile>,
 }
 
 impl Running {
     /// Serves until something ends the run.
-    async fn supervise(&mut self, signals: &mut Signals, logging: &Logging) -> Ending {
+    async fn supervise(
+        &mut self,
+        signals: &mut Signals,
+        metrics_wanted: &mut Signal,
+        logging: &Logging,
+    ) -> Ending {
         let mut seen = tokio::time::interval(NOTE_SEEN_INTERVAL);
         loop {
             tokio::select! {
+                _ = metrics_wanted.recv() => {
+                    // If standard error is gone there is nobody to show it to.
+                    let _ = std::io::stderr().lock().write_all(self.metrics.lines().as_bytes());
+                }
                 caught = signals.next() => {
                     tracing::info!(target: "agent", signal = caught.name(), "Caught");
                     if caught == Caught::Hangup {

@@ -43,7 +43,6 @@ pub(crate) fn http(config: &RuntimeConfig) -> HttpSettings {
         translate_wan_addrs: config.network.translate_wan_addrs,
         default_token: config.acl.tokens.default.clone(),
         ui_path: config.ui.enabled.then(|| config.ui.content_path.clone()),
-        observe: Some(record_http_request),
         facts: Arc::new(facts),
     }
 }
@@ -79,10 +78,6 @@ pub(crate) fn raft(config: &RuntimeConfig) -> RaftOptions {
         snapshot_threshold: config.raft.snapshot_threshold,
         ..RaftOptions::default()
     }
-}
-
-fn record_http_request(method: &http::Method, route: &str, took: Duration) {
-    telemetry::record_http_request(method.as_str(), route, took);
 }
 
 /// What the metrics are called, and which of them are kept.

@@ -26,6 +26,12 @@ pub trait Command: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// What the caller gets.
     type Reply: Send + 'static;
 
+    /// The word for what it does by which its cost is measured (`fsm.kvs{op="set"}`);
+    /// empty where a command does one thing only.
+    fn op(&self) -> &'static str {
+        ""
+    }
+
     /// The datacenter whose servers must apply it; empty for this one.
     fn datacenter(&self) -> &Datacenter;
 
@@ -121,6 +127,27 @@ pub trait Query: Clone + Eq + Hash + Send + Sync + 'static {
     fn refine(&self, reply: Self::Reply) -> Result<Self::Reply, CallError> {
         Ok(reply)
     }
+
+    /// What is counted of a question for a service, and of this answer to it.
+    fn interest<'q>(&'q self, reply: &Self::Reply) -> Option<Interest<'q>> {
+        let _ = reply;
+        None
+    }
+}
+
+/// Who asks for which service is counted: a service that nobody asks for any more can
+/// go, and one that is asked for and not found is missing
+/// (`reference/telemetry.md`, `catalog.service.*` and `health.service.*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest<'q> {
+    /// The service.
+    pub service: &'q str,
+    /// Tags that were asked for.
+    pub tags: &'q [String],
+    /// Whether its proxies were asked for, not its own instances.
+    pub connect: bool,
+    /// Whether anything was found.
+    pub found: bool,
 }
 
 /// Rows, and the index under which a client waits for their next change.

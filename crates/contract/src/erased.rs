@@ -12,13 +12,15 @@ use bytes::Bytes;
 use store::{Reader, Store, Tx};
 use types::{Datacenter, Index};
 
-use crate::call::{Command, LeaderView, Query};
+use crate::call::{Command, Interest, LeaderView, Query};
 use crate::error::CallError;
 
 /// A [`Command`] of unknown type.
 pub trait AnyCommand: Send + Sync + 'static {
     /// See [`Command::NAME`].
     fn name(&self) -> &'static str;
+    /// See [`Command::op`].
+    fn op(&self) -> &'static str;
     /// See [`Command::datacenter`].
     fn datacenter(&self) -> &Datacenter;
     /// See [`Command::authorize`].
@@ -37,6 +39,10 @@ pub trait AnyCommand: Send + Sync + 'static {
 impl<C: Command> AnyCommand for C {
     fn name(&self) -> &'static str {
         C::NAME
+    }
+
+    fn op(&self) -> &'static str {
+        Command::op(self)
     }
 
     fn datacenter(&self) -> &Datacenter {
@@ -80,6 +86,8 @@ pub trait AnyQuery: Send + Sync + 'static {
     fn authorize(&self, who: &Authorizer) -> Result<(), PermissionDenied>;
     /// Runs, prunes and refines.
     fn evaluate(&self, who: &Authorizer, reader: &mut Reader<'_>) -> Result<Evaluated, CallError>;
+    /// See [`Query::interest`]. None for a reply that is not the query's.
+    fn interest<'q>(&'q self, reply: &dyn Any) -> Option<Interest<'q>>;
     /// For comparison with another query of the same type.
     fn as_any(&self) -> &dyn Any;
     /// Whether the other is the same question.
@@ -124,6 +132,10 @@ impl<Q: Query> AnyQuery for Q {
             absent: found.absent,
             removed: pruned.removed,
         })
+    }
+
+    fn interest<'q>(&'q self, reply: &dyn Any) -> Option<Interest<'q>> {
+        Query::interest(self, reply.downcast_ref()?)
     }
 
     fn as_any(&self) -> &dyn Any {

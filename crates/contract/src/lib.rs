@@ -26,7 +26,8 @@ pub mod request;
 pub mod response;
 
 pub use call::{
-    Applied, Authorized, Command, Found, LeaderMemory, LeaderView, NoMemory, Pruned, Query,
+    Applied, Authorized, Command, Found, Interest, LeaderMemory, LeaderView, NoMemory, Pruned,
+    Query,
 };
 pub use domain::{
     CommandDef, DecodeCommand, Domain, RecordDef, RestoreRecord, Route, SaveRecords, Verb,

@@ -13,7 +13,7 @@ use types::SecretId;
 
 use crate::path::{self, Decoded};
 use crate::reply::{self, Reply, WireBody};
-use crate::router::{Entry, Handler};
+use crate::router::{Entry, Handler, Verb};
 use crate::{Backend, HttpSettings, ReadMeta, Router};
 
 /// Most bytes of a request body. Values have limits of their own below this.
@@ -148,8 +148,8 @@ impl Exchange<'_> {
         if self.settings.translate_wan_addrs {
             headers.insert("x-consul-translate-addresses", HeaderValue::from_static("true"));
         }
-        let handler = match self.admit(path) {
-            Ok(handler) => handler,
+        let verb = match self.admit(path) {
+            Ok(verb) => verb,
             Err(reply) => return send(*reply, headers, false, false),
         };
         let accepts_gzip = self.accepts_gzip();
@@ -190,16 +190,16 @@ impl Exchange<'_> {
             agent: Arc::clone(&self.settings.facts),
         };
         let started = std::time::Instant::now();
-        let reply = run(handler, backend, request, encoding).await;
-        self.log(&reply, started.elapsed());
-        if let Some(observe) = self.settings.observe {
-            observe(&self.parts.method, self.entry.path, started.elapsed());
-        }
+        let reply = run(&verb.handler, backend, request, encoding).await;
+        let took = started.elapsed();
+        self.log(&reply, took);
+        let node = self.settings.facts.node.as_str();
+        verb.metrics.record(&self.parts.method, self.entry.path, node, &reply, took);
         send(reply, headers, accepts_gzip, newline)
     }
 
     /// Blocked paths, `OPTIONS`, wrong methods and restricted writers.
-    fn admit(&self, path: &str) -> Result<&Handler, Box<Reply>> {
+    fn admit(&self, path: &str) -> Result<&Verb, Box<Reply>> {
         let refuse = |status, text: String| Box::new(Reply::from(Response::text(status, text)));
         if self.settings.block_endpoints.iter().any(|blocked| path.starts_with(blocked.as_str())) {
             let text = "Endpoint is blocked by agent configuration".to_owned();
@@ -214,7 +214,7 @@ impl Exchange<'_> {
             let options = Response::ok().with_header("Allow", self.entry.allow.clone());
             return Err(Box::new(options.into()));
         }
-        self.entry.handler(method).ok_or_else(|| {
+        self.entry.verb(method).ok_or_else(|| {
             let text = format!("method {method} not allowed");
             let response = Response::text(StatusCode::METHOD_NOT_ALLOWED, text);
             Box::new(response.with_header("Allow", self.entry.allow.clone()).into())

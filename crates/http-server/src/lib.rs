@@ -16,6 +16,7 @@ pub mod conventions;
 pub mod listener;
 pub mod path;
 pub mod reply;
+mod route_metrics;
 pub mod router;
 mod settings;
 

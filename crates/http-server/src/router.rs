@@ -6,6 +6,7 @@ use std::sync::Arc;
 use contract::{CallError, Request, Route};
 use http::Method;
 
+use crate::route_metrics::RouteMetrics;
 use crate::{BoxFuture, Reply};
 
 /// A handler that answers by itself: the agent's own endpoints.
@@ -29,17 +30,24 @@ pub(crate) enum Handler {
     Local(LocalHandler),
 }
 
+/// One method of a path.
+pub(crate) struct Verb {
+    method: Method,
+    pub(crate) handler: Handler,
+    pub(crate) metrics: RouteMetrics,
+}
+
 /// One path with its methods.
 pub(crate) struct Entry {
     pub(crate) path: &'static str,
-    pub(crate) verbs: Vec<(Method, Handler)>,
+    verbs: Vec<Verb>,
     /// The value of `Allow`.
     pub(crate) allow: String,
 }
 
 impl Entry {
-    pub(crate) fn handler(&self, method: &Method) -> Option<&Handler> {
-        self.verbs.iter().find(|(known, _)| known == method).map(|(_, handler)| handler)
+    pub(crate) fn verb(&self, method: &Method) -> Option<&Verb> {
+        self.verbs.iter().find(|verb| verb.method == *method)
     }
 }
 
@@ -84,6 +92,8 @@ impl Router {
     fn add(&mut self, path: &'static str, verbs: Vec<(Method, Handler)>) {
         let methods: Vec<&str> = verbs.iter().map(|(method, _)| method.as_str()).collect();
         let allow = format!("OPTIONS,{}", methods.join(","));
+        let verb = |(method, handler)| Verb { method, handler, metrics: RouteMetrics::default() };
+        let verbs = verbs.into_iter().map(verb).collect();
         let taken = self.entries.insert(path, Entry { path, verbs, allow });
         assert!(taken.is_none(), "two routes claim {path}");
     }

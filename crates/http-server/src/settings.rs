@@ -26,9 +26,6 @@ pub struct HttpSettings {
     pub default_token: SecretId,
     /// Where the UI lives (`/ui/`), `None` when it is off.
     pub ui_path: Option<String>,
-    /// Told of each request that a route answered: its method, the route's path, and
-    /// how long it took.
-    pub observe: Option<fn(&http::Method, &str, std::time::Duration)>,
     /// What handlers may know of the agent.
     pub facts: Arc<AgentFacts>,
 }

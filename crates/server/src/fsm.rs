@@ -1,6 +1,7 @@
 //! The state machine behind the log.
 
 use std::any::Any;
+use std::time::{Duration, Instant};
 
 use contract::{AnyCommand, CallError, CommandDef};
 use domains::session;
@@ -8,6 +9,7 @@ use store::Store;
 use types::Index;
 
 use crate::lock_delay::LockDelays;
+use crate::metrics::ApplyMetrics;
 
 /// Bit of a tag that says: a server that does not know it may skip the command
 /// (`reference/raft-and-snapshots.md` section 7).
@@ -56,6 +58,7 @@ pub struct Fsm {
     store: Store,
     by_tag: Vec<Option<&'static CommandDef>>,
     lock_delays: LockDelays,
+    metrics: ApplyMetrics,
 }
 
 impl Fsm {
@@ -68,7 +71,8 @@ impl Fsm {
                 assert!(taken.is_none(), "two commands have the tag {}", command.tag);
             }
         }
-        Self { store, by_tag, lock_delays: LockDelays::default() }
+        let (lock_delays, metrics) = (LockDelays::default(), ApplyMetrics::new());
+        Self { store, by_tag, lock_delays, metrics }
     }
 
     /// The store.
@@ -87,17 +91,26 @@ impl Fsm {
         &self,
         commands: impl Iterator<Item = (Index, FsmCommand<'c>)>,
     ) -> Result<Vec<FsmReply>, FsmError> {
+        let start = Instant::now();
+        let mut before = Duration::ZERO;
         self.store.write(|batch| {
             commands
                 .map(|(index, command)| {
                     let mut tx = batch.tx(index);
                     let proposed_here = matches!(command, FsmCommand::Typed(_));
+                    let command = match command {
+                        FsmCommand::Typed(command) => Some(command),
+                        FsmCommand::Encoded(bytes) => self.decode(index, bytes)?,
+                    };
                     let reply = match command {
-                        FsmCommand::Typed(command) => command.apply(&mut tx),
-                        FsmCommand::Encoded(bytes) => match self.decode(index, bytes)? {
-                            Some(command) => command.apply(&mut tx),
-                            None => Ok(Box::new(()) as Box<dyn Any + Send>),
-                        },
+                        Some(command) => {
+                            let reply = command.apply(&mut tx);
+                            let took = start.elapsed();
+                            self.metrics.applied((command.name(), command.op()), took - before);
+                            before = took;
+                            reply
+                        }
+                        None => Ok(Box::new(()) as Box<dyn Any + Send>),
                     };
                     let delays = session::take_lock_delays(&mut tx);
                     if proposed_here {

@@ -11,6 +11,7 @@ use contract::CallError;
 use domains::catalog::{CHECKS, NODES, Register, SERVICES, check_key, instance_key, node_key};
 use domains::kv::{TOMBSTONES, TombstoneReap};
 use store::State;
+use telemetry::names;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use types::catalog::{Meta, Node, NodeService, RegisterRequest, Weights};
@@ -63,7 +64,7 @@ pub async fn run(
 }
 
 /// Completes when the watched flag has this value, or never if nobody can set it.
-async fn until(flag: &mut watch::Receiver<bool>, value: bool) {
+pub(crate) async fn until(flag: &mut watch::Receiver<bool>, value: bool) {
     if flag.wait_for(|now| *now == value).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -94,11 +95,16 @@ async fn reconcile_members(
     members: &mut watch::Receiver<Vec<Member>>,
 ) {
     let members = members.borrow_and_update().clone();
+    let start = Instant::now();
     for member in &members {
-        if let Err(error) = reconcile_member(server, own, member).await {
+        let began = Instant::now();
+        let outcome = reconcile_member(server, own, member).await;
+        names::LEADER_RECONCILE_MEMBER.record([], began.elapsed());
+        if let Err(error) = outcome {
             tracing::error!(target: "agent.server", member = %member.name, error = %error, "failed to reconcile member");
         }
     }
+    names::LEADER_RECONCILE.record([], start.elapsed());
 }
 
 async fn reconcile_member(server: &Server, own: &Node, member: &Member) -> Result<(), CallError> {
@@ -216,11 +222,13 @@ fn newest_tombstone(state: &State) -> Option<Index> {
 }
 
 async fn reap(server: &Server, index: Index) {
+    let start = Instant::now();
     let command =
         TombstoneReap { op: "reap".to_owned(), reap_index: index, ..TombstoneReap::default() };
     if let Err(error) = server.write_typed(command, &SecretId::default()).await {
         tracing::warn!(target: "agent.server", error = %error, "failed to reap tombstones");
     }
+    names::LEADER_REAP_TOMBSTONES.record([], start.elapsed());
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! - [`raft_host`]: the thread that owns the consensus core and the disk.
 //! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
 //!   the state in Consul's snapshot format.
+//! - [`usage`]: how much there is, for the metrics.
 //! - [`leader`]: what only a leader does; [`lock_delay`]: what it remembers beside the state.
 
 mod authority;
@@ -15,10 +16,12 @@ pub mod fsm;
 pub mod leader;
 pub mod live;
 pub mod lock_delay;
+mod metrics;
 pub mod raft_host;
 mod read;
 mod session_expiry;
 pub mod state_file;
+pub mod usage;
 mod write;
 
 use std::sync::Arc;
@@ -33,6 +36,7 @@ pub use read::{Answer, ReadFacts};
 
 use crate::live::LiveQueries;
 use crate::lock_delay::LockDelays;
+use crate::metrics::CallMetrics;
 use crate::raft_host::RaftHost;
 use crate::session_expiry::SessionMemory;
 
@@ -63,6 +67,7 @@ struct Shared {
     live: LiveQueries,
     raft: RaftHost,
     memory: SessionMemory,
+    metrics: CallMetrics,
 }
 
 impl Server {
@@ -76,7 +81,8 @@ impl Server {
     ) -> Self {
         let live = LiveQueries::new(store.clone());
         let memory = SessionMemory::new(lock_delays);
-        Self { shared: Arc::new(Shared { options, store, live, raft, memory }) }
+        let metrics = CallMetrics::new();
+        Self { shared: Arc::new(Shared { options, store, live, raft, memory, metrics }) }
     }
 
     /// The state.

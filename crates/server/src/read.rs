@@ -80,25 +80,40 @@ impl Server {
         options: &ReadOptions,
     ) -> Result<Answer, CallError> {
         self.check_datacenter(&options.datacenter)?;
+        let metrics = &self.shared.metrics;
+        metrics.query();
+        let answer = self.find(&query, options).await?;
+        if let Some(interest) = query.interest(answer.reply()) {
+            metrics.interest(query.name(), &interest);
+        }
+        Ok(answer)
+    }
+
+    async fn find(
+        &self,
+        query: &Arc<dyn AnyQuery>,
+        options: &ReadOptions,
+    ) -> Result<Answer, CallError> {
         self.be_fresh_enough(options.consistency).await?;
         let who = self.authorizer(&options.token);
         query.authorize(&who)?;
         let live = &self.shared.live;
         if options.min_index == Index::ZERO {
             let kept = match query.is_kept() {
-                true => Kept::Live(live.get(&query, &who)?),
-                false => Kept::Once(live.run_once(&*query, &who)?),
+                true => Kept::Live(live.get(query, &who)?),
+                false => Kept::Once(live.run_once(&**query, &who)?),
             };
             return Ok(self.answer(kept));
         }
+        let _blocking = self.shared.metrics.blocking();
         let deadline = Instant::now() + self.wait_of(options);
         loop {
-            let current = live.get(&query, &who)?;
+            let current = live.get(query, &who)?;
             if current.evaluated.index > options.min_index {
                 return Ok(self.answer(Kept::Live(current)));
             }
             if tokio::time::timeout_at(deadline, current.outdated()).await.is_err() {
-                return Ok(self.answer(Kept::Live(live.get(&query, &who)?)));
+                return Ok(self.answer(Kept::Live(live.get(query, &who)?)));
             }
             // What leadership was confirmed for is over; who waits is told of a loss.
             self.be_fresh_enough(options.consistency).await?;
@@ -138,8 +153,11 @@ impl Server {
             Consistency::Default if self.raft().has_lease() => Ok(()),
             Consistency::Default => self.wait_for_leadership().await,
             Consistency::Consistent => {
+                let start = std::time::Instant::now();
                 self.wait_for_leadership().await?;
-                self.raft().verify_leader().await.map_err(|_| CallError::no_leader())
+                self.raft().verify_leader().await.map_err(|_| CallError::no_leader())?;
+                self.shared.metrics.confirmed(start);
+                Ok(())
             }
         }
     }

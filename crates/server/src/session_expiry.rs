@@ -13,6 +13,7 @@ use std::time::Duration;
 use contract::LeaderMemory;
 use domains::session::{SESSIONS, SessionCommand, SessionOp};
 use store::{Reader, State, Store, Subscription};
+use telemetry::names;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use types::session::Session;
@@ -47,6 +48,11 @@ impl SessionMemory {
     /// For how long a key cannot be locked from now on.
     pub(crate) fn lock_delay_left(&self, key: &str) -> Option<Duration> {
         self.lock_delays.left(key)
+    }
+
+    /// Sessions with a time to live that are timed here.
+    pub(crate) fn timed_sessions(&self) -> usize {
+        self.timers().by_session.len()
     }
 
     fn timers(&self) -> MutexGuard<'_, SessionTimers> {
@@ -211,7 +217,10 @@ async fn end(server: Server, id: SessionId) {
     tracing::debug!(target: "agent.server", session = %id, "Session TTL expired");
     let session = Session { id: id.clone(), ..Session::default() };
     let command = SessionCommand { op: SessionOp::Destroy, session, ..SessionCommand::default() };
-    match server.write_typed(command, &SecretId::default()).await {
+    let start = Instant::now();
+    let outcome = server.write_typed(command, &SecretId::default()).await;
+    names::SESSION_TTL_INVALIDATE.record([], start.elapsed());
+    match outcome {
         // A renewal may have set a timer behind the last look at the table.
         Ok(_) => server.shared.memory.timers().remove(&id),
         Err(error) => {

@@ -1,6 +1,7 @@
 //! The one write path.
 
 use std::any::Any;
+use std::time::Instant;
 
 use contract::{AnyCommand, Authorized, CallError, Command, LeaderView};
 use tokio::time::timeout;
@@ -20,6 +21,13 @@ impl Server {
         command: Box<dyn AnyCommand>,
         token: &SecretId,
     ) -> Result<Box<dyn Any + Send>, CallError> {
+        let (start, operation) = (Instant::now(), (command.name(), command.op()));
+        let outcome = self.run(command, token).await;
+        self.shared.metrics.wrote(operation, start.elapsed());
+        outcome
+    }
+
+    async fn run(&self, command: Box<dyn AnyCommand>, token: &SecretId) -> FsmReply {
         self.check_datacenter(command.datacenter())?;
         if !self.raft().is_leader() {
             self.wait_for_leadership().await?;

@@ -55,6 +55,27 @@ metrics! {
     CLIENT_API_SUCCESS: Counter = "client.api.success.<call>" ["node"];
     /// HTTP calls of one catalog endpoint that failed.
     CLIENT_RPC_ERROR: Counter = "client.rpc.error.<call>" ["node"];
+    /// Answers in the agent's cache.
+    CACHE_ENTRIES_COUNT: Gauge = "cache.entries_count" [];
+    /// Questions whose answer the cache had, by type.
+    CACHE_HIT: Counter = "cache.<type>.hit" [];
+    /// Questions whose answer the cache had to fetch, by type.
+    CACHE_MISS_NEW: Counter = "cache.<type>.miss_new" [];
+    /// Answers that the cache fetched.
+    CACHE_FETCH_SUCCESS: Counter = "cache.fetch_success" ["result_not_modified"];
+    /// Answers that the cache fetched, by type.
+    CACHE_FETCH_SUCCESS_OF: Counter = "cache.<type>.fetch_success" ["result_not_modified"];
+    /// Answers in the agent's cache, under an older name.
+    CONSUL_CACHE_ENTRIES_COUNT: Gauge = "consul.cache.entries_count" [];
+    /// Questions whose answer the cache had, by type, under an older name.
+    CONSUL_CACHE_HIT: Counter = "consul.cache.<type>.hit" [];
+    /// Questions whose answer the cache had to fetch, by type, under an older name.
+    CONSUL_CACHE_MISS_NEW: Counter = "consul.cache.<type>.miss_new" [];
+    /// Answers that the cache fetched, under an older name.
+    CONSUL_CACHE_FETCH_SUCCESS: Counter = "consul.cache.fetch_success" ["result_not_modified"];
+    /// Answers that the cache fetched, by type, under an older name.
+    CONSUL_CACHE_FETCH_SUCCESS_OF: Counter =
+        "consul.cache.<type>.fetch_success" ["result_not_modified"];
     /// Time of DNS queries inside the domain.
     DNS_DOMAIN_QUERY: Timer = "dns.domain_query" ["node"];
     /// Time of reverse DNS queries.
@@ -136,22 +157,26 @@ metrics! {
     CATALOG_DEREGISTER: Timer = "catalog.deregister" [];
     /// Catalog queries for a service.
     CATALOG_SERVICE_QUERY: Counter = "catalog.service.query" ["service"];
-    /// Catalog queries for a service with a tag.
-    CATALOG_SERVICE_QUERY_TAG: Counter = "catalog.service.query-tag" ["service", "tag"];
+    /// Catalog queries for a service with tags, by the last of them.
+    CATALOG_SERVICE_QUERY_TAGS: Counter = "catalog.service.query-tags" ["service", "tag"];
     /// Catalog queries for a service that found nothing.
     CATALOG_SERVICE_NOT_FOUND: Counter = "catalog.service.not-found" ["service"];
     /// Catalog queries for the proxies of a service.
     CATALOG_CONNECT_QUERY: Counter = "catalog.connect.query" ["service"];
+    /// Catalog queries for the proxies of a service with tags, by the last of them.
+    CATALOG_CONNECT_QUERY_TAGS: Counter = "catalog.connect.query-tags" ["service", "tag"];
     /// Catalog queries for the proxies of a service that found nothing.
     CATALOG_CONNECT_NOT_FOUND: Counter = "catalog.connect.not-found" ["service"];
     /// Health queries for a service.
     HEALTH_SERVICE_QUERY: Counter = "health.service.query" ["service"];
-    /// Health queries for a service with a tag.
-    HEALTH_SERVICE_QUERY_TAG: Counter = "health.service.query-tag" ["service", "tag"];
+    /// Health queries for a service with tags, by the last of them.
+    HEALTH_SERVICE_QUERY_TAGS: Counter = "health.service.query-tags" ["service", "tag"];
     /// Health queries for a service that found nothing.
     HEALTH_SERVICE_NOT_FOUND: Counter = "health.service.not-found" ["service"];
     /// Health queries for the proxies of a service.
     HEALTH_CONNECT_QUERY: Counter = "health.connect.query" ["service"];
+    /// Health queries for the proxies of a service with tags, by the last of them.
+    HEALTH_CONNECT_QUERY_TAGS: Counter = "health.connect.query-tags" ["service", "tag"];
     /// Health queries for the proxies of a service that found nothing.
     HEALTH_CONNECT_NOT_FOUND: Counter = "health.connect.not-found" ["service"];
     /// Time to write to the KV store.
@@ -214,6 +239,8 @@ metrics! {
     FSM_INTENTION: Timer = "fsm.intention" ["op"];
     /// Time to apply a change of the certificate authority.
     FSM_CA: Timer = "fsm.ca" ["op"];
+    /// Time to apply a change of the certificate authority, under an older name.
+    CONSUL_FSM_CA: Timer = "consul.fsm.ca" ["op"];
     /// Time to apply a change of an ACL object.
     FSM_ACL: Timer = "fsm.acl.<object>" ["op"];
     /// Time to apply a config entry.
@@ -278,12 +305,22 @@ metrics! {
     RAFT_LEADER_LAST_CONTACT: Sample = "raft.leader.lastContact" [];
     /// Time to apply one entry.
     RAFT_FSM_APPLY: Timer = "raft.fsm.apply" [];
+    /// Time to apply a batch of entries.
+    RAFT_FSM_APPLY_BATCH: Timer = "raft.fsm.applyBatch" [];
+    /// Entries that were applied as a batch.
+    RAFT_FSM_APPLY_BATCH_NUM: Sample = "raft.fsm.applyBatchNum" [];
     /// Time to hand entries to the state machine.
     RAFT_FSM_ENQUEUE: Timer = "raft.fsm.enqueue" [];
     /// Time to restore a snapshot.
     RAFT_FSM_RESTORE: Timer = "raft.fsm.restore" [];
     /// Time to begin a snapshot.
     RAFT_FSM_SNAPSHOT: Timer = "raft.fsm.snapshot" [];
+    /// The part of its time in which the consensus thread works, from 0 to 1.
+    RAFT_THREAD_MAIN_SATURATION: Sample = "raft.thread.main.saturation" [];
+    /// The part of its time in which the state machine works, from 0 to 1.
+    RAFT_THREAD_FSM_SATURATION: Sample = "raft.thread.fsm.saturation" [];
+    /// Time to restore a snapshot that an operator gave.
+    RAFT_RESTORE_USER_SNAPSHOT: Timer = "raft.restoreUserSnapshot" [];
     /// Time of an election.
     RAFT_CANDIDATE_ELECT_SELF: Timer = "raft.candidate.electSelf" [];
     /// Time to cut the log after a snapshot.

@@ -119,6 +119,10 @@ impl metrics::HistogramFn for Series {
     fn record(&self, value: f64) {
         self.change(|state| state.add(value));
     }
+
+    fn record_many(&self, value: f64, count: usize) {
+        self.change(|state| (0..count).for_each(|_| state.add(value)));
+    }
 }
 
 /// Series of each kind.

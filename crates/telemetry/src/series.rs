@@ -2,13 +2,16 @@
 //!
 //! A handle knows its labels by number: what has one label cannot be emitted with two.
 //! Emission goes through the `metrics` facade, so that it is a no-operation until a
-//! recorder is installed. A loop that emits often keeps what `handle` gives.
+//! recorder is installed. A loop that emits often keeps what `handle` gives: to emit
+//! through that neither allocates nor looks anything up.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::{Key, KeyName, Label, Level, Metadata, SharedString, with_recorder};
 
 use crate::aggregate::Kind;
+
+pub use metrics::{Counter as CounterHandle, Gauge as GaugeHandle, Histogram as SampleHandle};
 
 static METADATA: Metadata<'static> = Metadata::new("agent", Level::INFO, None);
 
@@ -81,13 +84,18 @@ impl<const N: usize> Counter<N> {
 
     /// Counts `by` more under the name whose bracketed part is `part`.
     pub fn increment_at(&self, part: &str, labels: [SharedString; N], by: u64) {
-        let key = self.0.key(Some(part), labels);
-        with_recorder(|recorder| recorder.register_counter(&key, &METADATA)).increment(by);
+        self.handle_at(part, labels).increment(by);
     }
 
     /// A handle to keep.
-    pub fn handle(&self, labels: [SharedString; N]) -> metrics::Counter {
+    pub fn handle(&self, labels: [SharedString; N]) -> CounterHandle {
         let key = self.0.key(None, labels);
+        with_recorder(|recorder| recorder.register_counter(&key, &METADATA))
+    }
+
+    /// A handle to keep, under the name whose bracketed part is `part`.
+    pub fn handle_at(&self, part: &str, labels: [SharedString; N]) -> CounterHandle {
+        let key = self.0.key(Some(part), labels);
         with_recorder(|recorder| recorder.register_counter(&key, &METADATA))
     }
 }
@@ -116,7 +124,7 @@ impl<const N: usize> Gauge<N> {
     }
 
     /// A handle to keep. Its steps (`increment`, `decrement`) start at zero.
-    pub fn handle(&self, labels: [SharedString; N]) -> metrics::Gauge {
+    pub fn handle(&self, labels: [SharedString; N]) -> GaugeHandle {
         let key = self.0.key(None, labels);
         with_recorder(|recorder| recorder.register_gauge(&key, &METADATA))
     }
@@ -146,7 +154,7 @@ impl<const N: usize> Sample<N> {
     }
 
     /// A handle to keep.
-    pub fn handle(&self, labels: [SharedString; N]) -> metrics::Histogram {
+    pub fn handle(&self, labels: [SharedString; N]) -> SampleHandle {
         let key = self.0.key(None, labels);
         with_recorder(|recorder| recorder.register_histogram(&key, &METADATA))
     }
@@ -172,18 +180,50 @@ impl<const N: usize> Timer<N> {
 
     /// Adds a duration.
     pub fn record(&self, labels: [SharedString; N], took: Duration) {
-        let key = self.0.key(None, labels);
-        record(&key, took);
+        self.handle(labels).record(took);
     }
 
     /// Adds a duration under the name whose bracketed part is `part`.
     pub fn record_at(&self, part: &str, labels: [SharedString; N], took: Duration) {
-        let key = self.0.key(Some(part), labels);
-        record(&key, took);
+        self.handle_at(part, labels).record(took);
+    }
+
+    /// A handle to keep.
+    pub fn handle(&self, labels: [SharedString; N]) -> TimerHandle {
+        TimerHandle::of(&self.0.key(None, labels))
+    }
+
+    /// A handle to keep, under the name whose bracketed part is `part`.
+    pub fn handle_at(&self, part: &str, labels: [SharedString; N]) -> TimerHandle {
+        TimerHandle::of(&self.0.key(Some(part), labels))
     }
 }
 
-fn record(key: &Key, took: Duration) {
-    let handle = with_recorder(|recorder| recorder.register_histogram(key, &METADATA));
-    handle.record(took.as_secs_f64() * 1000.0);
+/// A timer with its labels, to keep.
+#[derive(Clone, Debug)]
+pub struct TimerHandle(SampleHandle);
+
+impl TimerHandle {
+    fn of(key: &Key) -> Self {
+        Self(with_recorder(|recorder| recorder.register_histogram(key, &METADATA)))
+    }
+
+    /// Adds a duration.
+    pub fn record(&self, took: Duration) {
+        self.0.record(milliseconds(took));
+    }
+
+    /// Adds the time since `start`.
+    pub fn record_since(&self, start: Instant) {
+        self.record(start.elapsed());
+    }
+
+    /// Adds the same duration `times` times.
+    pub fn record_many(&self, took: Duration, times: usize) {
+        self.0.record_many(milliseconds(took), times);
+    }
+}
+
+fn milliseconds(took: Duration) -> f64 {
+    took.as_secs_f64() * 1000.0
 }

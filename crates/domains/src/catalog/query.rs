@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use acl::{Authorizer, PermissionDenied};
-use contract::{CallError, Found, Pruned, Query};
+use contract::{CallError, Found, Interest, Pruned, Query};
 use filter::schemas;
 use serde::Serialize;
 use store::{KeyBuilder, Reader, State};
@@ -160,6 +160,10 @@ impl Query for CatalogService {
     fn refine(&self, mut reply: Self::Reply) -> Result<Self::Reply, CallError> {
         self.filter.keep(&schemas::SERVICE_NODE, &mut reply, |row| row)?;
         Ok(reply)
+    }
+
+    fn interest<'q>(&'q self, reply: &Self::Reply) -> Option<Interest<'q>> {
+        Some(self.selection.interest(!reply.is_empty()))
     }
 }
 

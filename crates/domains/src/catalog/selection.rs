@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use contract::{CallError, Request};
+use contract::{CallError, Interest, Request};
 use filter::{Filter, Schema};
 use store::Reader;
 use types::Index;
@@ -38,6 +38,11 @@ impl InstanceSelection {
     /// All instances of a service.
     pub fn of(service: impl Into<String>) -> Self {
         Self { service: service.into(), ..Self::default() }
+    }
+
+    /// What is counted of asking for them.
+    pub fn interest(&self, found: bool) -> Interest<'_> {
+        Interest { service: &self.service, tags: &self.tags, connect: self.connect, found }
     }
 
     /// What an HTTP request selects.

@@ -64,6 +64,17 @@ impl Command for CaCommand {
     const NAME: &'static str = "ConnectCA.Apply";
     type Reply = CaReply;
 
+    fn op(&self) -> &'static str {
+        match self.op {
+            CaOp::SetRoots => "set-roots",
+            CaOp::SetConfig => "set-config",
+            CaOp::SetRootsConfig => "set-roots-config",
+            CaOp::SetProviderState => "set-provider-state",
+            CaOp::DeleteProviderState => "delete-provider-state",
+            CaOp::IncrementProviderSerial => "increment-provider-serial",
+        }
+    }
+
     fn datacenter(&self) -> &Datacenter {
         &self.datacenter
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use acl::{Authorizer, PermissionDenied};
-use contract::{CallError, Found, Pruned, Query};
+use contract::{CallError, Found, Interest, Pruned, Query};
 use filter::schemas;
 use store::{Reader, State};
 use types::catalog::CheckServiceNode;
@@ -195,5 +195,9 @@ impl Query for HealthService {
     fn refine(&self, mut reply: Self::Reply) -> Result<Self::Reply, CallError> {
         self.filter.keep(&schemas::CHECK_SERVICE_NODE, &mut reply, |entry| entry)?;
         Ok(reply)
+    }
+
+    fn interest<'q>(&'q self, reply: &Self::Reply) -> Option<Interest<'q>> {
+        Some(self.selection.interest(!reply.is_empty()))
     }
 }

@@ -55,6 +55,18 @@ impl Command for KvCommand {
     const NAME: &'static str = "KVS.Apply";
     type Reply = bool;
 
+    fn op(&self) -> &'static str {
+        match self.op {
+            KvOp::Set => "set",
+            KvOp::Delete => "delete",
+            KvOp::DeleteCas => "delete-cas",
+            KvOp::DeleteTree => "delete-tree",
+            KvOp::Cas => "cas",
+            KvOp::Lock => "lock",
+            KvOp::Unlock => "unlock",
+        }
+    }
+
     fn datacenter(&self) -> &Datacenter {
         &self.datacenter
     }
@@ -192,6 +204,10 @@ impl Command for TombstoneReap {
     const TAG: u8 = 5;
     const NAME: &'static str = "Tombstone.Reap";
     type Reply = ();
+
+    fn op(&self) -> &'static str {
+        "reap"
+    }
 
     fn datacenter(&self) -> &Datacenter {
         &self.datacenter

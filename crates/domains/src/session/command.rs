@@ -73,6 +73,14 @@ impl Command for SessionCommand {
     const NAME: &'static str = "Session.Apply";
     type Reply = SessionReply;
 
+    fn op(&self) -> &'static str {
+        match self.op {
+            SessionOp::Create => "create",
+            SessionOp::Destroy => "destroy",
+            SessionOp::Renew => "renew",
+        }
+    }
+
     fn datacenter(&self) -> &Datacenter {
         &self.datacenter
     }

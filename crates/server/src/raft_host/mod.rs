@@ -20,7 +20,9 @@ mod applier;
 mod driver;
 mod error;
 mod inbox;
+mod metrics;
 mod options;
+mod role;
 mod shared;
 mod start;
 mod stats;
@@ -38,6 +40,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use contract::AnyCommand;
 use raft::{BootstrapError, Change, Configuration, EntryKind, Server, SnapshotMeta};
+use telemetry::series::CounterHandle;
 use tokio::sync::{oneshot, watch};
 use types::Index;
 
@@ -69,6 +72,7 @@ pub struct RaftHost {
 struct Handle {
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
+    verified: CounterHandle,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -153,6 +157,7 @@ impl RaftHost {
     /// # Errors
     /// [`ProposeError::NotLeader`], [`ProposeError::LeadershipLost`].
     pub async fn verify_leader(&self) -> Result<(), ProposeError> {
+        self.handle.verified.increment(1);
         // A sole voter needs no one's confirmation, and applies before it answers.
         if self.handle.shared.leads_alone() {
             return Ok(());

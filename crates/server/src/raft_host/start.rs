@@ -59,7 +59,8 @@ impl RaftHost {
             .spawn(move || run(driver, end))
             .map_err(StartError::Thread)?;
         let thread = Mutex::new(Some(thread));
-        Ok(RaftHost { handle: Arc::new(Handle { shared, inbox, thread }) })
+        let verified = telemetry::names::RAFT_VERIFY_LEADER.handle([]);
+        Ok(RaftHost { handle: Arc::new(Handle { shared, inbox, verified, thread }) })
     }
 }
 
@@ -81,9 +82,12 @@ fn restore_newest(
             _ => Ok(None),
         };
     };
+    let start = Instant::now();
     applier
         .restore(&mut state)
         .map_err(|error| StartError::Restore { id: meta.id.clone(), reason: error.to_string() })?;
+    telemetry::names::RAFT_FSM_LAST_RESTORE_DURATION
+        .set([], start.elapsed().as_secs_f64() * 1000.0);
     Ok(Some(meta))
 }
 

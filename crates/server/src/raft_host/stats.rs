@@ -69,7 +69,7 @@ impl RaftStats {
     }
 }
 
-fn configuration_text(configuration: &Configuration) -> String {
+pub(super) fn configuration_text(configuration: &Configuration) -> String {
     let servers = configuration.servers.iter().map(|server| {
         let suffrage = match server.suffrage {
             Suffrage::Voter => "Voter",

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use raft::{Action, Core, Entry, HardState, LogReader, Term, WriteNumber};
+use telemetry::names;
+use telemetry::series::{CounterHandle, TimerHandle};
 use types::Index;
 use wal::{DiskError, Log, LogError, StableError, StableStore};
 
@@ -65,6 +67,9 @@ pub(super) struct Writes {
     sync_delay: Duration,
     /// How long syncs take, averaged over some.
     sync_time: Duration,
+    metrics: LogMetrics,
+    /// When the first entry was written that is not synced yet.
+    unsynced_since: Option<Instant>,
 }
 
 impl Writes {
@@ -77,6 +82,8 @@ impl Writes {
             done,
             sync_delay,
             sync_time: Duration::ZERO,
+            metrics: LogMetrics::new(),
+            unsynced_since: None,
         }
     }
 
@@ -135,18 +142,25 @@ impl Writes {
             self.delay();
             log.sync().map_err(Fatal::new)?;
             self.sync_time = (self.sync_time * 7 + start.elapsed()) / 8;
+            if let Some(start) = self.unsynced_since.take() {
+                self.metrics.stored.record_since(start);
+            }
         }
         Ok(self.done)
     }
 
     fn put_down(&mut self, write: &Write, log: &mut Log) -> Result<(), Failure> {
+        self.metrics.note(write);
         match write {
             Write::HardState(state) => {
                 self.delay();
                 self.stable.set_hard_state(state.clone())?;
             }
             Write::Truncate(from) => log.truncate_from(*from)?,
-            Write::Append(entries) => log.append(entries)?,
+            Write::Append(entries) => {
+                self.unsynced_since.get_or_insert_with(Instant::now);
+                log.append(entries)?;
+            }
             Write::Compact(through) => log.truncate_prefix(*through)?,
             Write::Reset(next) => log.reset(*next)?,
         }
@@ -157,6 +171,41 @@ impl Writes {
     fn delay(&self) {
         if !self.sync_delay.is_zero() {
             std::thread::sleep(self.sync_delay);
+        }
+    }
+}
+
+/// What is written to the log and beside it (`reference/telemetry.md`, log store).
+struct LogMetrics {
+    stored: TimerHandle,
+    bytes: CounterHandle,
+    entries: CounterHandle,
+    appends: CounterHandle,
+}
+
+impl LogMetrics {
+    fn new() -> Self {
+        Self {
+            stored: names::RAFT_LEADER_DISPATCH_LOG.handle([]),
+            bytes: names::RAFT_WAL_LOG_ENTRY_BYTES_WRITTEN.handle([]),
+            entries: names::RAFT_WAL_LOG_ENTRIES_WRITTEN.handle([]),
+            appends: names::RAFT_WAL_LOG_APPENDS.handle([]),
+        }
+    }
+
+    fn note(&self, write: &Write) {
+        match write {
+            Write::HardState(_) => names::RAFT_WAL_STABLE_SETS.increment([], 1),
+            Write::Truncate(_) => names::RAFT_WAL_TAIL_TRUNCATIONS.increment([], 1),
+            Write::Append(entries) => {
+                let bytes = entries.iter().map(|entry| entry.data.len() + entry.extensions.len());
+                self.bytes.increment(bytes.sum::<usize>() as u64);
+                self.entries.increment(entries.len() as u64);
+                self.appends.increment(1);
+            }
+            Write::Compact(_) | Write::Reset(_) => {
+                names::RAFT_WAL_HEAD_TRUNCATIONS.increment([], 1);
+            }
         }
     }
 }

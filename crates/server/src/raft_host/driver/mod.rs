@@ -13,6 +13,7 @@ use raft::{
     Action, Entry, EntryKind, LogPosition, Proposal, ReadId, Server, ServerId, Suffrage,
     WriteNumber,
 };
+use telemetry::names;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use types::Index;
 use wal::{Log, SnapshotStore};
@@ -20,7 +21,9 @@ use wal::{Log, SnapshotStore};
 use super::applier::{Applier, Committed};
 use super::error::{Fatal, ProposeError};
 use super::inbox::{Done, Inbox, Input, Outcome, Proposed, SnapshotAsked, Taken};
+use super::metrics::RaftMetrics;
 use super::options::HostOptions;
+use super::role::RoleLines;
 use super::shared::{Lease, Shared};
 use super::stats::RaftStats;
 use super::storage::{HostCore, Writes};
@@ -46,6 +49,8 @@ struct Pending {
     position: LogPosition,
     command: Option<Box<dyn AnyCommand>>,
     done: Done,
+    /// When it came to the core.
+    proposed: Instant,
     /// Room in the queue, given back with the rest.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -78,6 +83,8 @@ pub(super) struct Driver {
     answered: usize,
     /// While leading: the first entry of the term.
     first_of_term: Option<Index>,
+    /// While elected and not yet leading: since when.
+    elected: Option<Instant>,
     persisted: WriteNumber,
     full_retry: Instant,
     snapshot_look: Instant,
@@ -86,6 +93,8 @@ pub(super) struct Driver {
     /// Threads that write snapshots and segments.
     background: Vec<JoinHandle<()>>,
     random: fastrand::Rng,
+    metrics: RaftMetrics,
+    lines: RoleLines,
 }
 
 impl Driver {
@@ -110,6 +119,8 @@ impl Driver {
             shared,
             inbox,
             random: fastrand::Rng::with_seed(options.seed ^ 0x5eed),
+            metrics: RaftMetrics::new(now),
+            lines: RoleLines::new(Arc::clone(&options.address)),
             options,
             gathered: Vec::new(),
             pending: VecDeque::new(),
@@ -118,6 +129,7 @@ impl Driver {
             applied,
             answered: 0,
             first_of_term: None,
+            elected: None,
             persisted: WriteNumber(0),
             full_retry: now,
             snapshot_look: now,
@@ -126,16 +138,21 @@ impl Driver {
             background: Vec::new(),
         };
         driver.set_snapshot_look(now);
+        let members = driver.core.configurations();
+        RoleLines::configuration(members.latest_index, &members.latest);
         driver
     }
 
     /// Runs until the inbox is closed.
     pub(super) fn run(&mut self) -> Result<(), Fatal> {
         let mut inputs = Vec::new();
+        self.note_role();
         self.settle()?;
         loop {
+            let before = Instant::now();
             let taken = self.take(&mut inputs);
             let now = Instant::now();
+            self.metrics.waited(before, now);
             for input in inputs.drain(..) {
                 self.handle(input, now)?;
             }
@@ -150,6 +167,7 @@ impl Driver {
                 }
             }
             self.settle()?;
+            self.note_role();
             self.publish();
             self.background.retain(|thread| !thread.is_finished());
             if taken == Taken::Last {
@@ -216,7 +234,14 @@ impl Driver {
                 match self.core.change_membership(&change, expected, now) {
                     Ok(position) => {
                         let (command, _permit) = (None, None);
-                        self.pending.push_back(Pending { position, command, done, _permit });
+                        let proposed = now;
+                        self.pending.push_back(Pending {
+                            position,
+                            command,
+                            done,
+                            proposed,
+                            _permit,
+                        });
                     }
                     Err(error) => drop(done.send(Err(error.into()))),
                 }
@@ -235,6 +260,7 @@ impl Driver {
                 self.begin_snapshot();
             }
             Input::Restore { archived, state, done } => {
+                names::RAFT_RESTORE.increment([], 1);
                 self.settle()?;
                 self.begin_restore(archived, state, done, now);
             }
@@ -274,10 +300,16 @@ impl Driver {
             Err(error) => return self.refuse_gathered(&error.into()),
         };
         let first = last.index.0 + 1 - self.gathered.len() as u64;
+        self.metrics.dispatched_entries.set(self.gathered.len() as f64);
         for ((proposed, permit), index) in self.gathered.drain(..).zip(first..) {
             let position = LogPosition { index: Index(index), ..last };
-            let Proposed { command, done, .. } = proposed;
-            self.pending.push_back(Pending { position, command, done, _permit: Some(permit) });
+            let Proposed { command, done, kind, .. } = proposed;
+            match kind {
+                EntryKind::Command => self.metrics.proposed.increment(1),
+                _ => self.metrics.barriers.increment(1),
+            }
+            let (proposed, _permit) = (now, Some(permit));
+            self.pending.push_back(Pending { position, command, done, proposed, _permit });
         }
     }
 
@@ -323,16 +355,18 @@ impl Driver {
             Action::InstallSnapshot { request, snapshot, .. } => {
                 self.install_snapshot(request, &snapshot)?;
             }
-            Action::BecameLeader { term, first } => {
-                tracing::info!(target: "agent.server.raft", term = term.0, "entering leader state");
+            Action::BecameLeader { first, .. } => {
+                self.note_role();
                 self.first_of_term = Some(first);
+                self.elected = Some(Instant::now());
             }
             Action::LostLeadership { term, reason } => {
-                tracing::warn!(target: "agent.server.raft", term = term.0, reason = ?reason, "lost leadership");
+                RoleLines::lost(term, reason);
                 self.lost_leadership();
             }
             Action::LeaderChanged { leader, .. } => {
                 let leader = leader.map(|id| self.server(id));
+                self.lines.note_leader(leader.as_ref());
                 self.shared.leader.send_replace(leader);
             }
             Action::LeaderVerified { read, index } => {
@@ -359,9 +393,13 @@ impl Driver {
         let mut batch = Vec::with_capacity(entries.len());
         let mut replied = Vec::with_capacity(entries.len());
         let mut others = Vec::new();
+        let start = Instant::now();
+        let committed = entries.len();
+        let mut proposed = Vec::with_capacity(committed);
         for entry in entries {
             self.applied = entry.index;
             let pending = self.take_pending(&entry);
+            proposed.extend(pending.as_ref().map(|pending| pending.proposed));
             if entry.kind != EntryKind::Command {
                 others.extend(pending);
                 continue;
@@ -373,11 +411,15 @@ impl Driver {
             batch.push(Committed { index: entry.index, bytes: entry.data, command });
             replied.push(rest);
         }
+        self.metrics.committed(committed, proposed.into_iter(), start);
+        let handed = Instant::now();
+        let commands = batch.len();
         if !batch.is_empty() {
             let replies = self.applier.apply(batch).map_err(Fatal::new)?;
             assert_eq!(replies.len(), replied.len(), "a reply for each command");
             self.answered = replies.len();
             self.shared.set_applied(self.applied);
+            self.metrics.applied(commands, handed - start, handed.elapsed());
             for (reply, rest) in replies.into_iter().zip(replied) {
                 if let Some((done, _permit)) = rest {
                     let _ = done.send(Ok(Outcome::Reply(reply)));
@@ -408,6 +450,7 @@ impl Driver {
 
     fn lost_leadership(&mut self) {
         self.first_of_term = None;
+        self.elected = None;
         self.shared.set_lease(Lease::None);
         self.shared.set_leadership(false);
         for pending in self.pending.drain(..) {
@@ -445,6 +488,12 @@ impl Driver {
     fn publish(&mut self) {
         let now = Instant::now();
         let leads = self.first_of_term.is_some_and(|first| self.applied >= first);
+        if leads && let Some(elected) = self.elected.take() {
+            names::LEADER_BARRIER.record([], now.saturating_duration_since(elected));
+        }
+        if self.metrics.positions_due(now) {
+            self.tell_positions();
+        }
         if leads && self.core.is_leader() {
             self.shared.set_lease(self.lease(now));
             self.shared.set_leadership(true);
@@ -456,6 +505,36 @@ impl Driver {
         for verifying in self.verifying.extract_if(.., is_done) {
             let _ = verifying.done.send(Ok(()));
         }
+    }
+
+    /// Tells the role, if it has changed.
+    fn note_role(&mut self) {
+        let voters = self.core.configurations().latest.voters().count();
+        self.lines.note(&self.core.status(), voters);
+    }
+
+    /// Where this server's log stands, and how old it is.
+    fn tell_positions(&mut self) {
+        let status = self.core.status();
+        names::RAFT_APPLIED_INDEX.set([], self.applied.0 as f64);
+        names::RAFT_LAST_INDEX.set([], status.last.index.0 as f64);
+        if self.core.is_leader() {
+            let voters = self.core.configurations().latest.voters().count();
+            names::RAFT_PEERS.set([], voters as f64);
+            if let Some(appended_at) = self.oldest_entry() {
+                let age = Duration::from_nanos(unix_nanos().saturating_sub(appended_at));
+                names::RAFT_LEADER_OLDEST_LOG_AGE.set([], age.as_secs_f64() * 1000.0);
+            }
+        }
+    }
+
+    /// When the oldest entry of the log was appended, nanoseconds since the Unix epoch;
+    /// `None` for an empty log, and for entries of which that is not known.
+    fn oldest_entry(&mut self) -> Option<u64> {
+        let log = self.log();
+        let first = log.first_index();
+        let entries = log.entries(first, first, 1).ok()?;
+        entries.first().map(|entry| entry.appended_at).filter(|at| *at > 0)
     }
 
     /// Until when the lease holds. The core answers for one moment, so the last one for

@@ -7,6 +7,7 @@ use std::io;
 use std::time::Instant;
 
 use raft::{RequestId, SnapshotMeta};
+use telemetry::names;
 use types::Index;
 
 use super::{Driver, unix_nanos};
@@ -45,14 +46,23 @@ impl Driver {
             }
             return;
         };
+        let taken_from = Instant::now();
         let job = self.applier.snapshot();
+        names::RAFT_FSM_SNAPSHOT.record([], taken_from.elapsed());
         let (store, inbox) = (self.snapshots.clone(), self.inbox.clone());
         let write = move || {
             let (members, set_at) = (configurations.committed, configurations.committed_index);
+            let start = Instant::now();
             let mut writer =
                 store.create(last, members, set_at, unix_nanos() / 1_000_000).map_err(failed)?;
+            names::RAFT_SNAPSHOT_CREATE.record([], start.elapsed());
+            let start = Instant::now();
             job(&mut writer).map_err(|error| failed_io(&error))?;
-            writer.finish().map_err(failed)
+            names::FSM_PERSIST.record([], start.elapsed());
+            let meta = writer.finish().map_err(failed)?;
+            names::RAFT_SNAPSHOT_PERSIST.record([], start.elapsed());
+            names::RAFT_SNAPSHOT_TAKE_SNAPSHOT.record([], taken_from.elapsed());
+            Ok(meta)
         };
         self.snapshot_running = self.spawn("raft-snapshot", move || {
             // When the host has ended, the next start finds the snapshot.
@@ -70,6 +80,7 @@ impl Driver {
             Ok(meta) => {
                 tracing::info!(target: "agent.server.raft", id = %meta.id, bytes = meta.size, "snapshot complete");
                 self.core.handle_snapshot_created(meta.clone(), now);
+                names::RAFT_COMPACT_LOGS.record([], now.elapsed());
                 Ok(Some(meta))
             }
             Err(failed) if failed.is_fatal => return Err(Fatal::new(failed.text)),
@@ -130,6 +141,7 @@ impl Driver {
         };
         // Leadership of a term that was lost does not come back.
         let still_leads = self.core.is_leader() && self.core.term() == meta.last.term;
+        let start = Instant::now();
         let restored = match self.snapshots.open_snapshot(&meta.id) {
             _ if !still_leads => Err(ProposeError::LeadershipLost),
             Ok((_, mut state)) => self
@@ -144,6 +156,8 @@ impl Driver {
             self.core.abort_restore();
             return Ok(Err(error));
         }
+        names::RAFT_FSM_RESTORE.record([], start.elapsed());
+        names::RAFT_RESTORE_USER_SNAPSHOT.record([], start.elapsed());
         self.core.handle_restored(meta.clone(), now).map_err(Fatal::new)?;
         self.applied = meta.last.index;
         self.shared.set_applied(self.applied);
