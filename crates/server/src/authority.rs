@@ -17,7 +17,7 @@ use rcgen::{
 };
 use store::State;
 use types::connect_ca::{CaConfiguration, CaProviderState, CaRoot};
-use types::{Index, SecretId, Timestamp};
+use types::{Index, SecretId, Timestamp, uuid};
 
 use crate::Server;
 
@@ -190,12 +190,6 @@ fn colon_hex(bytes: &[u8]) -> String {
     bytes.join(":")
 }
 
-/// 128 bits as a UUID's text.
-fn uuid(bits: u128) -> String {
-    let hex = format!("{bits:032x}");
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -316,10 +310,5 @@ mod tests {
         establish(&server).await;
         assert_eq!(roots(&server), first);
         server.raft().shutdown().await;
-    }
-
-    #[test]
-    fn a_cluster_id_is_a_uuid() {
-        assert_eq!(uuid(0x0a1b_2c3d_0000_1111_2222_3333_4444_5555), CLUSTER);
     }
 }

@@ -23,15 +23,20 @@ pub mod meta;
 pub mod msgpack;
 pub mod name;
 pub mod proxy;
+pub mod remote_exec;
 pub mod service;
 pub mod session;
 pub mod similar;
 pub mod time;
+pub mod user_event;
+mod uuid;
 pub mod version;
 
 pub use crate::bytes::Blob;
 pub use duration::GoDuration;
 pub use name::{
-    CheckId, Datacenter, Index, NodeId, NodeName, SecretId, ServiceId, ServiceName, SessionId,
+    CheckId, Datacenter, EventId, Index, NodeId, NodeName, SecretId, ServiceId, ServiceName,
+    SessionId,
 };
 pub use time::Timestamp;
+pub use uuid::uuid;

@@ -160,11 +160,15 @@ text_newtype! {
     SessionId
 }
 text_newtype! {
+    /// The UUID of a user event.
+    EventId
+}
+text_newtype! {
     /// The secret of an ACL token. Neither `Debug` nor `Display` shows it.
     SecretId
 }
 
-visible_text!(NodeName, NodeId, ServiceName, ServiceId, CheckId, Datacenter, SessionId);
+visible_text!(NodeName, NodeId, ServiceName, ServiceId, CheckId, Datacenter, SessionId, EventId);
 
 impl fmt::Debug for SecretId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

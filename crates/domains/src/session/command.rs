@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use store::{State, Store, Tx};
 use types::check::Status;
 use types::session::{Behavior, Session};
-use types::{Datacenter, GoDuration, SecretId, SessionId};
+use types::{Datacenter, GoDuration, SecretId, SessionId, uuid};
 
 use super::access;
 use super::table::{LOCK_DELAYS, LockDelay, SESSIONS, SESSIONS_BY_CHECK, SESSIONS_BY_NODE, exists};
@@ -162,12 +162,6 @@ fn validate(session: &mut Session) -> Result<(), CallError> {
         )));
     }
     Ok(())
-}
-
-/// 128 bits as a UUID's text.
-fn uuid(bits: u128) -> String {
-    let hex = format!("{bits:032x}");
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 fn create(tx: &mut Tx<'_>, mut session: Session) -> Applied<SessionId> {
