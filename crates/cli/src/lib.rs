@@ -18,7 +18,6 @@ mod dispatch;
 mod failure;
 mod flag;
 mod go_base64;
-mod go_regexp;
 mod help;
 mod input;
 mod json;

@@ -28,4 +28,5 @@ pub use error::{CoerceError, CompileError, FilterError};
 pub use evaluate::{Filter, LazyFilter, MAX_PATTERNS};
 pub use expression::{Expression, Match, Operator, Selector};
 pub use parse::{MAX_DEPTH, MAX_LENGTH, ParseError, Place};
+pub use pattern::{Pattern, PatternError};
 pub use schema::{Access, Evaluate, Field, ListOf, MapOf, Projection, Schema, StructOf};

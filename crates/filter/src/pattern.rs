@@ -5,6 +5,7 @@
 //! count and `\<` are plain characters; `\Q…\E` quotes.
 
 use regex::{Regex, RegexBuilder};
+use thiserror::Error;
 
 use crate::error::FilterError;
 
@@ -15,16 +16,44 @@ const MAX_AUTOMATON_BYTES: usize = 1024 * 1024;
 /// Deepest nesting of groups.
 const MAX_NESTING: u32 = 200;
 
+/// A compiled expression. Its size is bounded, and matching takes time in proportion
+/// to the text.
+#[derive(Clone, Debug)]
+pub struct Pattern(Regex);
+
+/// What Go's `regexp` says of an expression that it does not take.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("error parsing regexp: {0}")]
+pub struct PatternError(String);
+
+impl Pattern {
+    /// Compiles an expression in Go's dialect.
+    ///
+    /// # Errors
+    /// What Go says of a malformed one; one that would take much memory.
+    pub fn compile(pattern: &str) -> Result<Self, PatternError> {
+        RegexBuilder::new(&translate(pattern))
+            .size_limit(MAX_COMPILED_BYTES)
+            .dfa_size_limit(MAX_AUTOMATON_BYTES)
+            .nest_limit(MAX_NESTING)
+            .build()
+            .map(Self)
+            .map_err(|error| PatternError(explain(pattern, &error)))
+    }
+
+    /// Whether it matches anywhere in the text.
+    pub fn is_match(&self, text: &str) -> bool {
+        self.0.is_match(text)
+    }
+}
+
 pub(crate) fn compile(pattern: &str) -> Result<Regex, FilterError> {
-    RegexBuilder::new(&translate(pattern))
-        .size_limit(MAX_COMPILED_BYTES)
-        .dfa_size_limit(MAX_AUTOMATON_BYTES)
-        .nest_limit(MAX_NESTING)
-        .build()
-        .map_err(|error| FilterError::Pattern {
-            pattern: pattern.to_owned(),
-            reason: format!("error parsing regexp: {}", explain(pattern, &error)),
-        })
+    match Pattern::compile(pattern) {
+        Ok(compiled) => Ok(compiled.0),
+        Err(error) => {
+            Err(FilterError::Pattern { pattern: pattern.to_owned(), reason: error.to_string() })
+        }
+    }
 }
 
 /// Rewrites what the two dialects spell alike but read differently.

@@ -77,7 +77,7 @@ pub(super) const PLACES: &[Place] = &[
             "server",
         ],
     ),
-    place("cli", Ring::Shell, &["types", "acl", "config", "agent", "client"]),
+    place("cli", Ring::Shell, &["types", "acl", "filter", "config", "agent", "client"]),
     place(
         "sim",
         Ring::Tools,

@@ -1,12 +1,12 @@
 //! `consul event` (`reference/cli.md` section 9).
 
 use client::EventFire;
+use filter::Pattern;
 
 use crate::ApiFlags;
 use crate::command::{Call, Command, Run};
 use crate::failure::{Failure, Outcome, Tried as _};
 use crate::flag::Flag;
-use crate::go_regexp;
 
 pub(super) const COMMAND: Command = Command {
     words: "event",
@@ -47,7 +47,7 @@ async fn run(call: &mut Call) -> Outcome {
         ("service", &event.service_filter),
         ("tag", &event.tag_filter),
     ] {
-        go_regexp::compile(filter).tried(&format!("Failed to compile {what} filter regexp"))?;
+        Pattern::compile(filter).tried(&format!("Failed to compile {what} filter regexp"))?;
     }
     if !event.tag_filter.is_empty() && event.service_filter.is_empty() {
         return Err(Failure::new("Cannot provide tag filter without service filter."));

@@ -1,12 +1,12 @@
 //! `consul members` (`reference/cli.md` section 13).
 
 use client::{Member, MembersQuery};
+use filter::Pattern;
 
 use crate::ApiFlags;
 use crate::command::{Call, Command, Run};
 use crate::failure::{Outcome, Tried as _};
 use crate::flag::Flag;
-use crate::go_regexp;
 use crate::table::{row, table};
 
 /// Nothing is left after filtering.
@@ -34,8 +34,8 @@ pub(super) const COMMAND: Command = Command {
 };
 
 async fn run(call: &mut Call) -> Outcome {
-    let status = go_regexp::compile(call.arguments.text("status"))
-        .tried("Failed to compile status regexp")?;
+    let status =
+        Pattern::compile(call.arguments.text("status")).tried("Failed to compile status regexp")?;
     let client = call.client()?;
     let query = MembersQuery {
         wan: call.arguments.bool("wan"),
