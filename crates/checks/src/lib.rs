@@ -8,9 +8,12 @@
 //! [`runner`] is the shell: one task for each check asks the world (a process,
 //! a URL, a port, …) and tells a [`Reporter`] what the pure part made of it.
 //!
+//! [`program`] starts and ends the processes, for the agent's other work too.
+//!
 //! This crate keeps no list of checks, writes no files and knows no catalog:
 //! that is the agent's work. Source of the behaviour: `reference/checks.md`.
 
+pub mod program;
 pub mod runner;
 pub mod status;
 

@@ -45,7 +45,7 @@ pub(super) enum DialError {
 }
 
 /// The text of an operating system error as Go prints it: lower case, no number.
-pub(super) fn errno_text(error: &io::Error) -> String {
+pub(crate) fn errno_text(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error ").next().unwrap_or(&text);
     let mut letters = text.chars();

@@ -40,6 +40,8 @@ use alias::AliasSource;
 use probe::{Observation, Probe};
 use proxy::Proxies;
 use tls::Tls;
+
+pub(crate) use dial::errno_text;
 pub use ttl::TtlUpdates;
 
 /// Where results go: the local state of the agent.
