@@ -8,6 +8,7 @@
 //! - `endpoint`: the HTTP endpoints that are about this agent, not about the state.
 //! - [`dns_server`]: the sockets of the DNS interface.
 //! - `explain`: why a service, a DNS name or a key is seen, or not.
+//! - `user_event`, `remote_exec`: events that users send to all agents, and what some order.
 //! - [`backend`]: runs the calls of the domains on the server in this process.
 //! - [`logging`], `banner`, `data_dir`, `dns_metrics`, `environment`, `listeners`, `member`, `settings`, `stats`.
 
@@ -28,8 +29,10 @@ pub mod logging;
 mod member;
 mod parts;
 mod process;
+mod remote_exec;
 mod settings;
 mod stats;
+mod user_event;
 
 pub use environment::read_environment;
 pub use process::{RunOptions, run};

@@ -12,7 +12,7 @@ use server::fsm::Fsm;
 use server::raft_host::{Disk, FileDisk, HostOptions, MemDisk, NoPeers, RaftHost, ServerId};
 use store::Store;
 use telemetry::Metrics;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use types::NodeId;
 
@@ -27,7 +27,10 @@ use crate::local::{Local, LocalOptions};
 use crate::local_catalog::ServerCatalog;
 use crate::logging::Logging;
 use crate::process::AgentHandle;
-use crate::settings;
+use crate::remote_exec::{RemoteExec, ServerJobStore};
+use crate::user_event::UserEvents;
+use crate::user_event::broadcast::Alone;
+use crate::{remote_exec, settings};
 
 /// How long requests that are being answered may take when the agent stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -79,6 +82,10 @@ impl Parts {
         router.add_local(endpoint::host::routes(handle.authorizer()));
         let explainer = Explainer::new(handle.clone(), local.clone(), Arc::clone(dns.answerer()));
         router.add_local(endpoint::explain::routes(&explainer));
+        let (pool, deliveries) = Alone::new();
+        let events = user_events(handle, &local, pool);
+        router.add_local(endpoint::event::routes(&events));
+        let (order_execution, executions) = mpsc::channel(remote_exec::WAITING_MAX);
         let backend = Arc::new(ServerBackend::new(server.clone(), running.http.use_cache));
         let service = Arc::new(HttpService::new(Arc::clone(&http_settings), router, backend));
         let limit = running.limits.http_max_conns_per_client;
@@ -93,6 +100,15 @@ impl Parts {
         let reporting_stops = http_stops.clone();
         listeners.spawn(async move { reporting.run(reporting_stops).await });
         let mut addresses = Vec::new();
+        match remote_exec(handle) {
+            Some(remote_exec) => {
+                listeners.spawn(remote_exec.run(executions, http_stops.clone()));
+            }
+            None => {
+                listeners.spawn(remote_exec::refuse_all(executions));
+            }
+        }
+        listeners.spawn(events.run(deliveries, order_execution, http_stops.clone()));
         for http in bound {
             let (address, network, protocol) = (http.address, http.network, http.protocol);
             tracing::info!(target: "agent", address, network, protocol, "Starting server");
@@ -177,6 +193,29 @@ impl Parts {
         self.server.raft().shutdown().await;
         tracing::info!(target: "agent", "Endpoints down");
     }
+}
+
+/// The events of this agent. There is no gossip yet, so it is alone in its pool.
+fn user_events(handle: &AgentHandle, local: &Local, pool: Alone) -> UserEvents {
+    let node = handle.config().identity.node_name.clone();
+    UserEvents::new(node, local.clone(), handle.authorizer().clone(), Arc::new(pool))
+}
+
+/// What carries out orders of `consul exec`, unless that is off.
+fn remote_exec(handle: &AgentHandle) -> Option<RemoteExec> {
+    let config = handle.config();
+    if config.switches.disable_remote_exec {
+        return None;
+    }
+    let tokens = &config.acl.tokens;
+    let token = if tokens.agent.is_empty() { &tokens.default } else { &tokens.agent };
+    let datacenter = config.identity.datacenter.clone();
+    let store = ServerJobStore::new(handle.server().clone(), datacenter, token.clone());
+    Some(RemoteExec {
+        node: config.identity.node_name.clone(),
+        shell: std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned()),
+        store: Arc::new(store),
+    })
 }
 
 /// Starts the server: its log, its state, its part in the consensus.

@@ -196,6 +196,7 @@ fn lower(name: &'static str) -> &'static str {
     match name {
         "Location" => "location",
         "Allow" => "allow",
+        "X-Consul-Index" => "x-consul-index",
         "X-Consul-Reason" => "x-consul-reason",
         "X-Consul-ContentHash" => "x-consul-contenthash",
         "X-Content-Type-Options" => "x-content-type-options",

@@ -30,8 +30,6 @@ const PATHS: &[(&str, &[Method])] = &[
     ("/v1/coordinate/nodes", GET),
     ("/v1/coordinate/update", PUT),
     ("/v1/discovery-chain/", &[Method::GET, Method::POST]),
-    ("/v1/event/fire/", PUT),
-    ("/v1/event/list", GET),
     ("/v1/exported-services", GET),
     ("/v1/internal/federation-state/", GET),
     ("/v1/internal/federation-states", GET),

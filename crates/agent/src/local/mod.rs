@@ -25,7 +25,7 @@ pub(crate) mod sidecar;
 pub(crate) mod state;
 pub(crate) mod sync;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod trouble;
 pub(crate) mod view;
 

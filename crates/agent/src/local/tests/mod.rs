@@ -56,6 +56,11 @@ pub(super) fn options() -> LocalOptions {
     }
 }
 
+/// The local part of the agent `a1`, which has no services.
+pub(crate) fn local() -> Local {
+    Local::start(options(), Arc::new(FakeCatalog::default())).expect("nothing is defined")
+}
+
 /// A catalog that keeps what it is told, in one node.
 #[derive(Default)]
 pub(super) struct FakeCatalog {
@@ -153,7 +158,7 @@ impl Catalog for FakeCatalog {
 }
 
 /// The endpoints of one agent, called without sockets.
-pub(super) struct Endpoints {
+pub(crate) struct Endpoints {
     routes: Vec<LocalRoute>,
 }
 
@@ -165,11 +170,15 @@ impl Endpoints {
             health::routes(local),
             maintenance::routes(local),
         ];
-        Self { routes: families.into_iter().flatten().collect() }
+        Self::of(families.into_iter().flatten().collect())
+    }
+
+    pub(crate) fn of(routes: Vec<LocalRoute>) -> Self {
+        Self { routes }
     }
 
     /// Calls `method path?query`.
-    pub(super) async fn call(&self, what: &str, body: Vec<u8>) -> Result<Reply, CallError> {
+    pub(crate) async fn call(&self, what: &str, body: Vec<u8>) -> Result<Reply, CallError> {
         let (method, url) = what.split_once(' ').unwrap();
         let method: Method = method.parse().unwrap();
         let (path, query) = url.split_once('?').unwrap_or((url, ""));

@@ -1,0 +1,76 @@
+//! The KV store, as remote execution needs it.
+
+use bytes::Bytes;
+use contract::{CallError, Consistency, ReadOptions};
+use domains::kv::{KvCommand, KvGet, KvOp};
+use http_server::BoxFuture;
+use server::Server;
+use types::kv::KvEntry;
+use types::{Blob, Datacenter, SecretId, SessionId};
+
+/// Where jobs, and what became of them, stand.
+pub(crate) trait JobStore: Send + Sync + 'static {
+    /// The value of a key, if it is there; asked of the leader if `consistent`.
+    fn read(&self, key: &str, consistent: bool) -> BoxFuture<Result<Option<Bytes>, CallError>>;
+
+    /// Writes a key and takes its lock for the session. False if another holds it.
+    fn write(
+        &self,
+        key: &str,
+        value: Bytes,
+        session: &SessionId,
+    ) -> BoxFuture<Result<bool, CallError>>;
+}
+
+/// The store of the server in this process.
+pub(crate) struct ServerJobStore {
+    server: Server,
+    datacenter: Datacenter,
+    /// The agent's own token.
+    token: SecretId,
+}
+
+impl ServerJobStore {
+    /// The store of this server's datacenter, asked with this token.
+    pub(crate) fn new(server: Server, datacenter: Datacenter, token: SecretId) -> Self {
+        Self { server, datacenter, token }
+    }
+}
+
+impl JobStore for ServerJobStore {
+    fn read(&self, key: &str, consistent: bool) -> BoxFuture<Result<Option<Bytes>, CallError>> {
+        let consistency = if consistent { Consistency::Consistent } else { Consistency::Stale };
+        let options = ReadOptions {
+            datacenter: self.datacenter.clone(),
+            token: self.token.clone(),
+            consistency,
+            ..ReadOptions::default()
+        };
+        let (server, query) = (self.server.clone(), KvGet { key: key.into() });
+        Box::pin(async move {
+            let (found, _) = server.read_typed(query, &options).await?;
+            Ok(found.as_ref().as_ref().map(|entry| entry.value.0.clone()))
+        })
+    }
+
+    fn write(
+        &self,
+        key: &str,
+        value: Bytes,
+        session: &SessionId,
+    ) -> BoxFuture<Result<bool, CallError>> {
+        let command = KvCommand {
+            datacenter: self.datacenter.clone(),
+            op: KvOp::Lock,
+            entry: KvEntry {
+                key: key.into(),
+                value: Blob(value),
+                session: session.clone(),
+                ..KvEntry::default()
+            },
+            ..KvCommand::default()
+        };
+        let (server, token) = (self.server.clone(), self.token.clone());
+        Box::pin(async move { server.write_typed(command, &token).await })
+    }
+}
