@@ -83,6 +83,11 @@ impl Flag {
         Self::new(name, Kind::Unsigned, help)
     }
 
+    /// [`Kind::Duration`].
+    pub const fn duration(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, Kind::Duration, help)
+    }
+
     /// [`Kind::List`].
     pub const fn list(name: &'static str, help: &'static str) -> Self {
         Self::new(name, Kind::List, help)
@@ -246,6 +251,11 @@ impl Arguments {
     /// The value of a flag of kind [`Kind::Unsigned`].
     pub fn unsigned(&self, name: &str) -> u64 {
         parse_unsigned(self.text(name)).unwrap_or(0)
+    }
+
+    /// The value of a flag of kind [`Kind::Duration`].
+    pub fn duration(&self, name: &str) -> GoDuration {
+        GoDuration::parse(self.text(name)).unwrap_or_default()
     }
 
     /// All values of a flag of kind [`Kind::List`], in order.

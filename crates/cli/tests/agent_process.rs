@@ -134,6 +134,52 @@ fn what_a_server_acknowledged_survives_a_kill_and_a_restart() {
 }
 
 #[test]
+fn an_event_reaches_the_agent_that_sends_it() {
+    let mut agent = Agent::start(&["-dev"]);
+    agent.await_line("Consul agent running!");
+    let (code, output) = agent.consul(&["event", "-name=deploy", "-node=agent", "1.4.2"]);
+    let id = output.strip_prefix("Event ID: ").unwrap().trim_end();
+    assert_eq!(code, 0);
+    agent.until(&|agent| agent.http("GET", "/v1/event/list?name=deploy", "").1, id);
+    let (code, output) = agent.consul(&["event", "-name=deploy", "-node=another"]);
+    assert_eq!((code, output.starts_with("Event ID: ")), (0, true));
+    // It is not for this agent; the one behind it is.
+    agent.consul(&["event", "-name=last"]);
+    let list = |agent: &Agent| agent.http("GET", "/v1/event/list", "").1;
+    agent.until(&list, "last");
+    assert_eq!(list(&agent).matches("deploy").count(), 1);
+}
+
+#[test]
+fn a_command_runs_on_agents_that_allow_it_and_on_no_others() {
+    let exec = |agent: &Agent, command: &str| agent.consul(&["exec", "-wait=1s", command]);
+    let nothing = "0 / 0 node(s) completed / acknowledged\n";
+    let one = "1 / 1 node(s) completed / acknowledged\n";
+
+    let start = |words: &[&str]| {
+        let mut agent = Agent::start(words);
+        agent.await_line("Consul agent running!");
+        // A session needs a node that is well.
+        agent.until(&|agent| agent.http("GET", "/v1/health/state/passing", "").1, "serfHealth");
+        agent
+    };
+    let mut off = start(&["-dev"]);
+    assert_eq!(exec(&off, "echo hello"), (0, nothing.to_owned()));
+    off.await_line_in_any_order("ignoring remote exec event, disabled.");
+
+    let on = start(&["-dev", "-hcl", "disable_remote_exec = false"]);
+    let printed =
+        format!("    agent: hello\n    agent:\n==> agent: finished with exit code 0\n{one}");
+    assert_eq!(exec(&on, "echo hello"), (0, printed));
+    let printed = format!(
+        "    agent: out\n    agent: err\n    agent:\n==> agent: finished with exit code 3\n{one}"
+    );
+    assert_eq!(exec(&on, "echo out; echo err >&2; exit 3"), (2, printed));
+    assert_eq!(on.http("GET", "/v1/kv/_rexec?keys", "").0, 404, "nothing is left behind");
+    assert_eq!(on.http("GET", "/v1/session/list", "").1, "[]");
+}
+
+#[test]
 fn the_pid_file_is_there_as_long_as_the_agent() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("consul.pid");

@@ -2,6 +2,8 @@
 //! what is printed. Each file of `tests/dialogues/` is one dialogue:
 //!
 //! - `answer METHOD TARGET STATUS BODY` says what the agent answers from now on;
+//! - `silent METHOD TARGET` says that the agent never answers;
+//! - `index N` says which index all answers carry from now on;
 //! - `file NAME CONTENT` writes a file into the folder `DIR` (`\n` is a line break);
 //! - `$ consul WORDS` runs a command; `<<TEXT` at its end is its input.
 //!
@@ -65,6 +67,10 @@ impl Dialogue {
             let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
             match verb {
                 "answer" => self.agent.learn(rest),
+                "silent" => self.agent.learn(&format!("{rest} {SILENT}")),
+                "index" => {
+                    *self.agent.index.lock().unwrap() = format!("X-Consul-Index: {rest}\r\n")
+                }
                 "file" => {
                     let (name, content) = rest.split_once(' ').unwrap();
                     fs::write(self.folder.path().join(name), content.replace("\\n", "\n")).unwrap();
@@ -148,11 +154,16 @@ impl Write for Buffer {
     }
 }
 
+/// In place of a status: there is no answer.
+const SILENT: &str = "silent";
+
 /// Answers over HTTP what it was told to, and remembers what it was asked.
 struct FakeAgent {
     port: u16,
     answers: Arc<Mutex<BTreeMap<String, (String, String)>>>,
     requests: Arc<Mutex<Vec<String>>>,
+    /// A header line.
+    index: Arc<Mutex<String>>,
 }
 
 impl FakeAgent {
@@ -162,12 +173,15 @@ impl FakeAgent {
             port: listener.local_addr().unwrap().port(),
             answers: Arc::default(),
             requests: Arc::default(),
+            index: Arc::default(),
         };
         let (answers, requests) = (Arc::clone(&agent.answers), Arc::clone(&agent.requests));
+        let index = Arc::clone(&agent.index);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (answers, requests) = (Arc::clone(&answers), Arc::clone(&requests));
-                std::thread::spawn(move || serve(&stream.unwrap(), &answers, &requests));
+                let index = Arc::clone(&index);
+                std::thread::spawn(move || serve(&stream.unwrap(), &answers, &requests, &index));
             }
         });
         agent
@@ -185,6 +199,7 @@ fn serve(
     mut stream: &TcpStream,
     answers: &Mutex<BTreeMap<String, (String, String)>>,
     requests: &Mutex<Vec<String>>,
+    index: &Mutex<String>,
 ) {
     let mut reader = BufReader::new(stream);
     loop {
@@ -213,8 +228,14 @@ fn serve(
         requests.lock().unwrap().push(asked.trim_end().to_owned());
         let (status, text) =
             answers.lock().unwrap().get(&question).cloned().unwrap_or(("404".into(), "".into()));
-        let length = text.len();
-        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{text}");
+        if status == SILENT {
+            // Until the client goes.
+            let _ = reader.read(&mut [0]);
+            return;
+        }
+        let (length, index) = (text.len(), index.lock().unwrap().clone());
+        let answer =
+            format!("HTTP/1.1 {status} X\r\n{index}Content-Length: {length}\r\n\r\n{text}");
         stream.write_all(answer.as_bytes()).unwrap();
     }
 }

@@ -36,6 +36,7 @@ mod explain;
 mod kv;
 mod operator;
 mod request;
+mod session;
 mod tls;
 mod transport;
 
@@ -50,5 +51,6 @@ pub use explain::ExplainQuery;
 pub use kv::{KvCondition, KvDelete, KvPut};
 pub use operator::{RaftConfiguration, RaftServer};
 pub use request::{Answer, QueryMeta, QueryOptions, Request};
+pub use session::SessionCreate;
 pub use transport::{Client, Response};
 pub use types::member::{Member, MemberStatus};

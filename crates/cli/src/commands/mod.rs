@@ -4,6 +4,7 @@ mod agent;
 mod catalog;
 mod configtest;
 mod event;
+mod exec;
 mod explain;
 mod force_leave;
 mod format;
@@ -32,6 +33,7 @@ pub const COMMANDS: &[Command] = &[
     catalog::nodes::COMMAND,
     catalog::services::COMMAND,
     event::COMMAND,
+    exec::COMMAND,
     explain::GROUP,
     explain::dns::COMMAND,
     explain::key::COMMAND,
@@ -81,7 +83,6 @@ pub const NOT_YET: &[&str] = &[
     "config",
     "connect",
     "debug",
-    "exec",
     "intention",
     "keyring",
     "lock",

@@ -1,0 +1,68 @@
+//! `/v1/session/` (`reference/http-api.md` 3.2).
+
+use serde::{Deserialize, Serialize};
+use types::{NodeName, SessionId};
+
+use crate::{Client, Error, Request};
+
+/// A session to make. Fields that are empty are left to the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct SessionCreate {
+    /// `release` or `delete`: what happens to the keys that it holds.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub behavior: String,
+    /// Its name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The node that it belongs to.
+    #[serde(skip_serializing_if = "NodeName::is_empty")]
+    pub node: NodeName,
+    /// Checks of the node that must not be critical; `None` for `serfHealth`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_checks: Option<Vec<String>>,
+    /// How long it lives without being renewed, as `15s`.
+    #[serde(rename = "TTL", skip_serializing_if = "String::is_empty")]
+    pub ttl: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Created {
+    #[serde(rename = "ID")]
+    id: SessionId,
+}
+
+impl Client {
+    /// Makes a session. Gives its id.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`].
+    pub async fn session_create(&self, session: &SessionCreate) -> Result<SessionId, Error> {
+        let request = Request::put("/v1/session/create").json(session);
+        let created: Created = self.call(request).await?.json().await?;
+        Ok(created.id)
+    }
+
+    /// Lets the time of a session begin anew. Gives whether it is still there.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`].
+    pub async fn session_renew(&self, id: &SessionId) -> Result<bool, Error> {
+        let response = self.send(Request::put(format!("/v1/session/renew/{id}"))).await?;
+        if response.status() == http::StatusCode::NOT_FOUND {
+            response.bytes().await?;
+            return Ok(false);
+        }
+        response.success().await?.bytes().await?;
+        Ok(true)
+    }
+
+    /// Ends a session; one that is not there is as good.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`].
+    pub async fn session_destroy(&self, id: &SessionId) -> Result<(), Error> {
+        self.call_silently(Request::put(format!("/v1/session/destroy/{id}"))).await
+    }
+}
