@@ -51,12 +51,12 @@ impl Backend for ServerBackend {
                     if let Some(cached) = cached {
                         cached.apply(&mut meta);
                     }
-                    let bare = read.bare;
                     let response = match read.show {
                         Show::Json(encode) => Response::encoded(answer.body(encoding, encode)),
                         Show::Custom(show) => show(answer.reply(), encoding),
                     };
-                    Ok(Outcome { response, meta: (!bare).then_some(meta) })
+                    let told = read.facts.go_with(response.status);
+                    Ok(Outcome { response, meta: told.then_some(meta) })
                 }
             }
         })

@@ -15,6 +15,7 @@
 pub mod backend;
 mod banner;
 mod cache;
+mod coordinate;
 mod data_dir;
 mod dns_metrics;
 pub mod dns_server;

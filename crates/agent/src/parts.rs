@@ -30,7 +30,7 @@ use crate::process::AgentHandle;
 use crate::remote_exec::{RemoteExec, ServerJobStore};
 use crate::user_event::UserEvents;
 use crate::user_event::broadcast::Alone;
-use crate::{remote_exec, settings};
+use crate::{coordinate, remote_exec, settings};
 
 /// How long requests that are being answered may take when the agent stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -66,6 +66,10 @@ impl Parts {
         let (_members, members) = watch::channel(vec![handle.lan_member()]);
         let mut leader = JoinSet::new();
         leader.spawn(server::usage::run(server.clone(), members.clone(), leader_stops.clone()));
+        if !running.switches.disable_coordinates {
+            let members = members.borrow().len();
+            leader.spawn(coordinate::tell(handle.clone(), members, leader_stops.clone()));
+        }
         leader.spawn(server::leader::run(server.clone(), handle.node(), members, leader_stops));
 
         let catalog = ServerCatalog::new(server.clone(), running.identity.datacenter.clone());
@@ -284,6 +288,7 @@ fn routes(handle: &AgentHandle, local: &Local) -> Router {
     }
     router.add_local(endpoint::status::routes(handle.server()));
     router.add_local(endpoint::operator::routes(handle));
+    router.add_local(endpoint::coordinate::routes(handle));
     router.add_local(endpoint::agent::routes(handle));
     router.add_local(endpoint::service::routes(local));
     router.add_local(endpoint::check::routes(local));

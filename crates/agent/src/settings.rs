@@ -22,6 +22,7 @@ pub(crate) fn http(config: &RuntimeConfig) -> HttpSettings {
         txn_max_req_len: config.limits.txn_max_req_len,
         discovery_max_stale: config.switches.discovery_max_stale.to_std(),
         connect: config.connect.enabled,
+        coordinates: !config.switches.disable_coordinates,
         indents: config.dev,
     };
     let response_headers = config.http.response_headers.iter().filter_map(|(name, value)| {
@@ -55,7 +56,13 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
         max_query_time: config.http.max_query_time.to_std(),
         hold_timeout: config.rpc.hold_timeout.to_std(),
         makes_authority: makes_authority(config),
+        coordinate_update_period: coordinate_update_period(config),
     }
+}
+
+/// `consul.coordinate.update_period`, which cannot be configured (`reference/config.md` 8).
+fn coordinate_update_period(config: &RuntimeConfig) -> Duration {
+    if config.dev { Duration::from_millis(100) } else { Duration::from_secs(5) }
 }
 
 /// Whether a leader makes the root of the mesh: the built-in provider does, in the

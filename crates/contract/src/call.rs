@@ -7,6 +7,7 @@ use acl::{Authorizer, PermissionDenied};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::{Reader, Store, Tx};
+use types::coordinate::NodeCoordinate;
 use types::{Datacenter, Index, SessionId};
 
 use crate::error::CallError;
@@ -21,6 +22,8 @@ pub trait Command: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// First byte of the log entry (`reference/raft-and-snapshots.md` section 7).
     /// Commands of the same tag are told apart by their fields, as in Consul.
     const TAG: u8;
+    /// Whether a server that does not know the command may pass over it.
+    const SKIPPABLE: bool = false;
     /// The RPC name, `KVS.Apply`.
     const NAME: &'static str;
     /// What the caller gets.
@@ -85,9 +88,13 @@ pub trait LeaderMemory {
     /// Lets the time of a session begin anew; `ttl` is how long it lives without that.
     /// False if its time is over and it is about to end.
     fn renew_session(&self, session: &SessionId, ttl: Duration) -> bool;
+
+    /// Takes note of where a node is, to be written with those of other nodes before long.
+    fn note_coordinate(&self, row: NodeCoordinate);
 }
 
-/// The memory of a leader that remembers nothing: no lock is delayed, no time is over.
+/// The memory of a leader that remembers nothing: no lock is delayed, no time is over, and
+/// coordinates are forgotten.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoMemory;
 
@@ -99,6 +106,8 @@ impl LeaderMemory for NoMemory {
     fn renew_session(&self, _session: &SessionId, _ttl: Duration) -> bool {
         true
     }
+
+    fn note_coordinate(&self, _row: NodeCoordinate) {}
 }
 
 /// A read of the replicated state. Two equal queries are the same question: the

@@ -15,6 +15,10 @@ use types::{Datacenter, Index};
 use crate::call::{Command, Interest, LeaderView, Query};
 use crate::error::CallError;
 
+/// Bit of a tag that says: a server that does not know the command may skip it
+/// (`reference/raft-and-snapshots.md` section 7).
+pub const SKIPPABLE_BIT: u8 = 0x80;
+
 /// A [`Command`] of unknown type.
 pub trait AnyCommand: Send + Sync + 'static {
     /// See [`Command::NAME`].
@@ -66,7 +70,7 @@ impl<C: Command> AnyCommand for C {
     }
 
     fn encode(&self) -> Bytes {
-        let mut bytes = vec![C::TAG];
+        let mut bytes = vec![if C::SKIPPABLE { C::TAG | SKIPPABLE_BIT } else { C::TAG }];
         types::msgpack::write(&mut bytes, self);
         bytes.into()
     }

@@ -32,10 +32,10 @@ pub use call::{
 pub use domain::{
     CommandDef, DecodeCommand, Domain, RecordDef, RestoreRecord, Route, SaveRecords, Verb,
 };
-pub use erased::{AnyCommand, AnyQuery, Evaluated, QueryKey};
+pub use erased::{AnyCommand, AnyQuery, Evaluated, QueryKey, SKIPPABLE_BIT};
 pub use error::{CallError, ErrorKind};
 pub use options::{Consistency, ReadOptions};
 pub use request::{AgentFacts, Params, Request};
 pub use response::{
-    Body, CacheKind, Call, Encoding, ReadCall, Response, Show, ShowOnce, WriteCall,
+    Body, CacheKind, Call, Encoding, Facts, ReadCall, Response, Show, ShowOnce, WriteCall,
 };

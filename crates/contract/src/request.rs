@@ -47,6 +47,8 @@ pub struct AgentFacts {
     pub discovery_max_stale: std::time::Duration,
     /// `connect.enabled`.
     pub connect: bool,
+    /// Whether there are network coordinates: not `disable_coordinates`.
+    pub coordinates: bool,
     /// Whether JSON is always indented, as in `-dev`.
     pub indents: bool,
 }

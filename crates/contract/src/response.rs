@@ -115,10 +115,33 @@ pub struct ReadCall {
     pub show: Show,
     /// Whether `X-Consul-Effective-Consistency` is sent, and facts even with an error.
     pub tells_consistency: bool,
-    /// Whether the answer goes without the facts of a read (`X-Consul-Index` and its like).
-    pub bare: bool,
+    /// Whether the answer goes with the facts of a read (`X-Consul-Index` and its like).
+    pub facts: Facts,
     /// Whether and how the agent's cache can answer.
     pub cache: CacheKind,
+}
+
+/// With which answers the facts of a read are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Facts {
+    /// With all.
+    #[default]
+    Sent,
+    /// With none.
+    Withheld,
+    /// With all but a 404.
+    SentUnlessNotFound,
+}
+
+impl Facts {
+    /// Whether they are sent with an answer of this status.
+    pub fn go_with(self, status: StatusCode) -> bool {
+        match self {
+            Facts::Sent => true,
+            Facts::Withheld => false,
+            Facts::SentUnlessNotFound => status != StatusCode::NOT_FOUND,
+        }
+    }
 }
 
 /// How the agent's cache serves a read (`reference/http-api.md` 1.8 and 1.9).
@@ -166,7 +189,7 @@ impl Call {
             options,
             show,
             tells_consistency: false,
-            bare: false,
+            facts: Facts::Sent,
             cache: CacheKind::None,
         })
     }
@@ -184,7 +207,7 @@ impl Call {
             options,
             show,
             tells_consistency: false,
-            bare: false,
+            facts: Facts::Sent,
             cache: CacheKind::None,
         })
     }
@@ -202,7 +225,16 @@ impl Call {
     #[must_use]
     pub fn bare(mut self) -> Self {
         if let Call::Read(read) = &mut self {
-            read.bare = true;
+            read.facts = Facts::Withheld;
+        }
+        self
+    }
+
+    /// The same, without those headers when the answer is a 404.
+    #[must_use]
+    pub fn bare_if_not_found(mut self) -> Self {
+        if let Call::Read(read) = &mut self {
+            read.facts = Facts::SentUnlessNotFound;
         }
         self
     }
@@ -231,6 +263,12 @@ impl Call {
     /// A command that answers `true` once it is applied.
     pub fn write_then_true<C: Command>(command: C, token: &SecretId) -> Self {
         let show = |_: &(dyn Any + Send), encoding: Encoding| Response::json(&true, encoding);
+        Call::Write(WriteCall { command: Box::new(command), token: token.clone(), show })
+    }
+
+    /// A command that answers with nothing once it is applied.
+    pub fn write_then_nothing<C: Command>(command: C, token: &SecretId) -> Self {
+        let show = |_: &(dyn Any + Send), _: Encoding| Response::ok();
         Call::Write(WriteCall { command: Box::new(command), token: token.clone(), show })
     }
 }

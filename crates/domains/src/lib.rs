@@ -6,10 +6,12 @@
 //! `access.rs` (who may). It becomes part of the system by one line in [`ALL`].
 //!
 //! A domain may change the rows of another that stands to its right in this order:
-//! `catalog` → `session` → `kv`. Any of them may look at the rows of any other.
+//! `catalog` → `session` → `kv`, and `catalog` → `coordinate`. Any of them may look at the
+//! rows of any other.
 
 pub mod catalog;
 pub mod connect_ca;
+pub mod coordinate;
 pub mod health;
 pub mod kv;
 pub mod session;
@@ -17,8 +19,14 @@ pub mod session;
 use contract::Domain;
 
 /// Every domain there is.
-pub const ALL: &[&Domain] =
-    &[&kv::DOMAIN, &session::DOMAIN, &catalog::DOMAIN, &health::DOMAIN, &connect_ca::DOMAIN];
+pub const ALL: &[&Domain] = &[
+    &kv::DOMAIN,
+    &session::DOMAIN,
+    &catalog::DOMAIN,
+    &health::DOMAIN,
+    &connect_ca::DOMAIN,
+    &coordinate::DOMAIN,
+];
 
 /// The tables of all domains, in the order in which a state lays them out.
 pub fn tables() -> Vec<&'static dyn store::AnyTable> {

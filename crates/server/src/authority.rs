@@ -278,6 +278,7 @@ mod tests {
             max_query_time: Duration::from_secs(600),
             hold_timeout: Duration::from_secs(7),
             makes_authority: true,
+            coordinate_update_period: Duration::from_secs(5),
         };
         Server::new(options, store, host, lock_delays)
     }

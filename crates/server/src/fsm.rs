@@ -3,17 +3,13 @@
 use std::any::Any;
 use std::time::{Duration, Instant};
 
-use contract::{AnyCommand, CallError, CommandDef};
+use contract::{AnyCommand, CallError, CommandDef, SKIPPABLE_BIT};
 use domains::session;
 use store::Store;
 use types::Index;
 
 use crate::lock_delay::LockDelays;
 use crate::metrics::ApplyMetrics;
-
-/// Bit of a tag that says: a server that does not know it may skip the command
-/// (`reference/raft-and-snapshots.md` section 7).
-const IGNORE_UNKNOWN: u8 = 0x80;
 
 /// What applying one command gave: the command's reply, or why it changed nothing.
 pub type FsmReply = Result<Box<dyn Any + Send>, CallError>;
@@ -125,9 +121,9 @@ impl Fsm {
     /// Reads a command back from the log; `None` for one that may be skipped.
     fn decode(&self, index: Index, bytes: &[u8]) -> Result<Option<Box<dyn AnyCommand>>, FsmError> {
         let Some((&tag, payload)) = bytes.split_first() else { return Ok(None) };
-        let known = self.by_tag[usize::from(tag & !IGNORE_UNKNOWN)];
+        let known = self.by_tag[usize::from(tag & !SKIPPABLE_BIT)];
         let Some(definition) = known else {
-            if tag & IGNORE_UNKNOWN != 0 {
+            if tag & SKIPPABLE_BIT != 0 {
                 tracing::debug!(target: "agent.server.fsm", tag, index = index.0, "Skipping a command that may be skipped");
                 return Ok(None);
             }

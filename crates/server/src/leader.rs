@@ -1,5 +1,5 @@
 //! What only a leader does: members become catalog nodes, old tombstones go, sessions
-//! end when their time is over, and there is a root of the mesh.
+//! end when their time is over, coordinates are written, and there is a root of the mesh.
 //!
 //! All are reconcilers: they compare what is with what should be, take no input,
 //! and are safe to run twice (`reference/raft-and-snapshots.md` sections 13 to 17).
@@ -19,7 +19,7 @@ use types::check::{HealthCheck, Status};
 use types::member::{Member, MemberStatus};
 use types::{Index, SecretId};
 
-use crate::{Server, authority, session_expiry};
+use crate::{Server, authority, coordinates, session_expiry};
 
 /// How often members are compared with the catalog when nothing happens.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
@@ -48,11 +48,12 @@ pub async fn run(
         tracing::info!(target: "agent.server", "cluster leadership acquired");
         tokio::select! {
             // The authority is made while the other duties run: nothing waits for it.
-            ((), (), ()) = async {
+            ((), (), (), ()) = async {
                 tokio::join!(
                     lead(&server, &own, &mut members),
                     session_expiry::run(&server),
                     authority::establish(&server),
+                    coordinates::run(&server),
                 )
             } => {}
             () = until(&mut roles, false) => {

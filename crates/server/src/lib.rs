@@ -9,13 +9,15 @@
 //! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
 //!   the state in Consul's snapshot format.
 //! - [`usage`]: how much there is, for the metrics.
-//! - [`leader`]: what only a leader does; [`lock_delay`]: what it remembers beside the state.
+//! - [`leader`]: what only a leader does; `memory`: what it remembers beside the state.
 
 mod authority;
+mod coordinates;
 pub mod fsm;
 pub mod leader;
 pub mod live;
 pub mod lock_delay;
+mod memory;
 mod metrics;
 pub mod raft_host;
 mod read;
@@ -36,9 +38,9 @@ pub use read::{Answer, ReadFacts};
 
 use crate::live::LiveQueries;
 use crate::lock_delay::LockDelays;
+use crate::memory::Memory;
 use crate::metrics::CallMetrics;
 use crate::raft_host::RaftHost;
-use crate::session_expiry::SessionMemory;
 
 /// What a server needs to know of its configuration.
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub struct ServerOptions {
     pub hold_timeout: Duration,
     /// Whether a leader makes the root of the mesh when there is none.
     pub makes_authority: bool,
+    /// How often a leader writes the coordinates that nodes told it.
+    pub coordinate_update_period: Duration,
 }
 
 /// A server. Cloning gives another handle to the same one.
@@ -66,7 +70,7 @@ struct Shared {
     store: Store,
     live: LiveQueries,
     raft: RaftHost,
-    memory: SessionMemory,
+    memory: Memory,
     metrics: CallMetrics,
 }
 
@@ -80,7 +84,7 @@ impl Server {
         lock_delays: LockDelays,
     ) -> Self {
         let live = LiveQueries::new(store.clone());
-        let memory = SessionMemory::new(lock_delays);
+        let memory = Memory::new(lock_delays);
         let metrics = CallMetrics::new();
         Self { shared: Arc::new(Shared { options, store, live, raft, memory, metrics }) }
     }
@@ -98,7 +102,7 @@ impl Server {
     /// For how long nobody can lock a key, because a session that held it ended lately.
     /// Known to the leader alone.
     pub fn lock_delay_left(&self, key: &str) -> Option<std::time::Duration> {
-        self.shared.memory.lock_delay_left(key)
+        self.shared.memory.sessions.lock_delay_left(key)
     }
 
     /// What a token may do. While ACLs are off, everything.

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use contract::LeaderMemory;
 use domains::session::{SESSIONS, SessionCommand, SessionOp};
 use store::{Reader, State, Store, Subscription};
 use telemetry::names;
@@ -55,18 +54,18 @@ impl SessionMemory {
         self.timers().by_session.len()
     }
 
-    fn timers(&self) -> MutexGuard<'_, SessionTimers> {
-        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl LeaderMemory for SessionMemory {
-    fn is_lock_delayed(&self, key: &str) -> bool {
+    /// Whether the key cannot be locked yet.
+    pub(crate) fn is_lock_delayed(&self, key: &str) -> bool {
         self.lock_delays.is_delayed(key)
     }
 
-    fn renew_session(&self, session: &SessionId, ttl: Duration) -> bool {
+    /// Lets the time of a session begin anew; false if it is over.
+    pub(crate) fn renew(&self, session: &SessionId, ttl: Duration) -> bool {
         self.timers().handle_renew(session, ttl, Instant::now())
+    }
+
+    fn timers(&self) -> MutexGuard<'_, SessionTimers> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,7 +157,7 @@ impl SessionTimers {
 
 /// Ends sessions whose time is over, for as long as it runs: while this server leads.
 pub(crate) async fn run(server: &Server) {
-    let memory = &server.shared.memory;
+    let memory = &server.shared.memory.sessions;
     let (mut changes, sessions) = look(server.store());
     memory.timers().handle_established(&sessions, Instant::now());
     let mut next_look = Instant::now() + LOOK_INTERVAL;
@@ -222,7 +221,7 @@ async fn end(server: Server, id: SessionId) {
     names::SESSION_TTL_INVALIDATE.record([], start.elapsed());
     match outcome {
         // A renewal may have set a timer behind the last look at the table.
-        Ok(_) => server.shared.memory.timers().remove(&id),
+        Ok(_) => server.shared.memory.sessions.timers().remove(&id),
         Err(error) => {
             tracing::error!(target: "agent.server", session = %id, error = %error, "session destroy failed");
         }
@@ -407,6 +406,7 @@ mod tests {
             max_query_time: Duration::from_secs(600),
             hold_timeout: Duration::from_secs(7),
             makes_authority: false,
+            coordinate_update_period: Duration::from_secs(5),
         };
         Server::new(options, store, host, lock_delays)
     }

@@ -98,7 +98,7 @@ pub async fn run(
 fn tell_role(server: &Server) {
     let leads = server.raft().is_leader();
     names::SERVER_IS_LEADER.set([], f64::from(u8::from(leads)));
-    let sessions = if leads { server.shared.memory.timed_sessions() } else { 0 };
+    let sessions = if leads { server.shared.memory.sessions.timed_sessions() } else { 0 };
     names::SESSION_TTL_ACTIVE.set([], sessions as f64);
 }
 

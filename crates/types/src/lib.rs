@@ -14,6 +14,7 @@ pub mod bytes;
 pub mod catalog;
 pub mod check;
 pub mod connect_ca;
+pub mod coordinate;
 pub mod duration;
 pub mod explain;
 pub mod json;

@@ -21,6 +21,9 @@ macro_rules! text_newtype {
         pub struct $name(Option<Arc<str>>);
 
         impl $name {
+            /// No text.
+            pub const EMPTY: Self = Self(None);
+
             /// The text itself.
             pub fn as_str(&self) -> &str {
                 self.0.as_deref().unwrap_or("")

@@ -7,6 +7,7 @@ use http_server::{LocalRoute, Reply};
 use serde::Serialize;
 use serde_json::{Value, json as value};
 use types::catalog::Meta;
+use types::coordinate::Coordinate;
 use types::member::Member;
 use types::version::{CONSUL_BUILD_DATE, CONSUL_REVISION, CONSUL_VERSION, PROCONSUL_VERSION};
 
@@ -61,7 +62,7 @@ fn require(agent: &AgentHandle, request: &Request, write: bool) -> Result<(), Ca
 struct AgentSelf {
     config: SelfConfig,
     debug_config: Value,
-    coord: Value,
+    coord: Option<Coordinate>,
     member: Member,
     stats: crate::stats::Stats,
     meta: Meta,
@@ -102,9 +103,7 @@ async fn show_self(agent: &AgentHandle, request: &Request) -> Result<Reply, Call
             proconsul_version: PROCONSUL_VERSION,
         },
         debug_config: debug_config(&config),
-        // One member alone has no distance to anybody: the coordinate of a new node.
-        coord: value!({"Vec": [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "Error": 1.5,
-                       "Adjustment": 0.0, "Height": 0.00001}),
+        coord: (!config.switches.disable_coordinates).then(crate::coordinate::lan),
         member: agent.lan_member(),
         stats: crate::stats::gather(agent).await,
         meta: Some(agent.node_meta()),

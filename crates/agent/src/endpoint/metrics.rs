@@ -82,6 +82,7 @@ pub(super) mod tests {
         let pairs = query.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let agent = AgentFacts {
             connect: true,
+            coordinates: true,
             datacenter: Datacenter::from("dc1"),
             node: NodeName::from("a1"),
             kv_max_value_size: 1,

@@ -104,7 +104,7 @@ pub enum Feature {
 }
 
 /// The features that exist. Adding one here makes its options take effect.
-pub const BUILT: &[Feature] = &[Feature::Agent];
+pub const BUILT: &[Feature] = &[Feature::Agent, Feature::Coordinates];
 
 /// One option.
 #[derive(Clone, Copy, Debug)]

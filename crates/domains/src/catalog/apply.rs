@@ -13,7 +13,7 @@ use super::table::{
     node_key,
 };
 use super::{index, virtual_ip};
-use crate::session;
+use crate::{coordinate, session};
 
 /// Stores a node; one with the same id under another name is renamed.
 pub(super) fn put_node(tx: &mut Tx<'_>, mut node: Node) -> Applied<()> {
@@ -215,6 +215,7 @@ pub(super) fn remove_node(tx: &mut Tx<'_>, node: &str) {
     tx.delete(&NODES, key.as_bytes());
     index::node_removed(tx, node);
     session::handle_node_removed(tx, node);
+    coordinate::handle_node_removed(tx, node);
 }
 
 pub(super) fn same_name(a: &NodeName, b: &NodeName) -> bool {

@@ -8,6 +8,7 @@ use super::query::{
     CatalogNode, CatalogNodeServices, CatalogNodes, CatalogService, CatalogServices,
 };
 use super::selection::{InstanceSelection, RowFilter, parse_node_meta};
+use crate::coordinate::Near;
 
 pub(super) const ROUTES: &[Route] = &[
     Route { path: "/v1/catalog/register", verbs: &[Verb::put(register)] },
@@ -54,8 +55,11 @@ fn datacenters(request: &Request) -> Result<Call, CallError> {
 
 fn nodes(request: &Request) -> Result<Call, CallError> {
     let options = request.read_options()?;
-    let query =
-        CatalogNodes { node_meta: parse_node_meta(request), filter: RowFilter::parse(request) };
+    let query = CatalogNodes {
+        node_meta: parse_node_meta(request),
+        near: Near::parse(request),
+        filter: RowFilter::parse(request),
+    };
     Ok(Call::read(query, options).telling_consistency())
 }
 

@@ -17,12 +17,15 @@ use super::index;
 use super::selection::{InstanceSelection, RowFilter, has_meta};
 use super::table::{NODES, NODES_BY_ID, SERVICES, node_key};
 use super::virtual_ip::{SERVICE_VIRTUAL_IPS, virtual_ip};
+use crate::coordinate::Near;
 
 /// All nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CatalogNodes {
     /// Metadata that a node must have.
     pub node_meta: BTreeMap<String, String>,
+    /// `near=`.
+    pub near: Near,
     /// `filter=`.
     pub filter: RowFilter,
 }
@@ -38,8 +41,9 @@ impl Query for CatalogNodes {
     fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
         let index = reader.max_index_of(&["nodes"]);
         let state = reader.unwatched();
-        let nodes =
-            state.prefix(&NODES, &[]).filter(|node| has_meta(node, &self.node_meta)).collect();
+        let has_meta = |node: &Arc<Node>| has_meta(node, &self.node_meta);
+        let mut nodes: Vec<_> = state.prefix(&NODES, &[]).filter(has_meta).collect();
+        self.near.sort(reader, &mut nodes, |node| node.node.as_str());
         Found::new(index, nodes)
     }
 

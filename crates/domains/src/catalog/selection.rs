@@ -14,6 +14,7 @@ use super::index;
 use super::table::{
     NODES, SERVICES, SERVICES_BY_NAME, SERVICES_BY_TARGET, ServiceRow, node_key, service_key,
 };
+use crate::coordinate::Near;
 
 /// An instance of a service, and the node that it runs on.
 pub(crate) type Instance = (Arc<Node>, Arc<ServiceRow>);
@@ -32,6 +33,8 @@ pub struct InstanceSelection {
     pub tags: Vec<String>,
     /// Metadata that the node must have.
     pub node_meta: BTreeMap<String, String>,
+    /// `near=`.
+    pub near: Near,
 }
 
 impl InstanceSelection {
@@ -53,11 +56,12 @@ impl InstanceSelection {
             peer: request.params.text("peer").to_owned(),
             tags: request.params.all("tag").map(str::to_owned).collect(),
             node_meta: parse_node_meta(request),
+            near: Near::parse(request),
         }
     }
 
-    /// The instances with their nodes, and the index to wait on. What is recorded
-    /// is that one index, which covers all of it (see [`index::service_index`]).
+    /// The instances with their nodes, and the index to wait on, which covers all of
+    /// it but their order (see [`index::service_index`] and [`Near::sort`]).
     pub fn find(&self, reader: &mut Reader<'_>) -> (Index, Vec<Instance>) {
         let (index, which) = if self.connect {
             (index::target_index(reader, &self.service), SERVICES_BY_TARGET)
@@ -69,7 +73,7 @@ impl InstanceSelection {
         }
         let state = reader.unwatched();
         let key = service_key(&self.service);
-        let found = state
+        let mut found: Vec<Instance> = state
             .secondary(&SERVICES, which, key.as_bytes())
             .filter(|row| self.has_tags(row))
             .filter_map(|row| {
@@ -77,6 +81,7 @@ impl InstanceSelection {
                 has_meta(&node, &self.node_meta).then_some((node, row))
             })
             .collect();
+        self.near.sort(reader, &mut found, |(node, _)| node.node.as_str());
         (index, found)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use acl::Authorizer;
 use contract::response::Body;
 use contract::{
-    AgentFacts, AnyCommand, CacheKind, Call, Command, Encoding, Params, Query, Request, Show,
+    AgentFacts, AnyCommand, CacheKind, Call, Command, Encoding, Facts, Params, Query, Request, Show,
 };
 use http::{HeaderMap, Method};
 use store::{Reader, State, Store};
@@ -223,6 +223,7 @@ fn get(
             txn_max_req_len: 0,
             discovery_max_stale: Duration::ZERO,
             connect,
+            coordinates: true,
             indents: false,
         }),
     };
@@ -231,7 +232,7 @@ fn get(
     let call = (route.verbs[0].call)(&request)
         .map_err(|error| format!("{:?}: {}", error.kind(), error.text()))?;
     let Call::Read(read) = call else { panic!("roots are read") };
-    assert_eq!(read.bare, !matches!(read.show, Show::Json(_)));
+    assert_eq!(read.facts == Facts::Sent, matches!(read.show, Show::Json(_)));
     let state = store.snapshot();
     let found = CaRootsQuery.run(&mut Reader::new(&state));
     CaRootsQuery.authorize(&Authorizer::allow_all()).expect("all may");

@@ -4,6 +4,7 @@ use contract::{CacheKind, Call, CallError, Request, Route, Verb};
 
 use super::query::{HealthChecksOfService, HealthNode, HealthService, HealthState};
 use crate::catalog::{InstanceSelection, RowFilter, parse_node_meta};
+use crate::coordinate::Near;
 
 pub(super) const ROUTES: &[Route] = &[
     Route { path: "/v1/health/node/", verbs: &[Verb::get(node)] },
@@ -29,6 +30,7 @@ fn checks(request: &Request) -> Result<Call, CallError> {
     let query = HealthChecksOfService {
         service,
         node_meta: parse_node_meta(request),
+        near: Near::parse(request),
         filter: RowFilter::parse(request),
     };
     Ok(Call::read(query, options).telling_consistency())
@@ -40,6 +42,7 @@ fn state(request: &Request) -> Result<Call, CallError> {
     let query = HealthState {
         status,
         node_meta: parse_node_meta(request),
+        near: Near::parse(request),
         filter: RowFilter::parse(request),
     };
     Ok(Call::read(query, options).telling_consistency())

@@ -14,6 +14,7 @@ use crate::catalog::{
     self, CHECKS, CHECKS_BY_INSTANCE, CHECKS_BY_SERVICE, InstanceSelection, NODES, RowFilter,
     instance_key, node_key, service_key,
 };
+use crate::coordinate::Near;
 
 /// The checks of a node, those of its instances included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -55,6 +56,8 @@ pub struct HealthChecksOfService {
     pub service: String,
     /// Metadata that the node must have.
     pub node_meta: BTreeMap<String, String>,
+    /// `near=`.
+    pub near: Near,
     /// `filter=`.
     pub filter: RowFilter,
 }
@@ -71,10 +74,11 @@ impl Query for HealthChecksOfService {
         let index = catalog::service_index(reader, &self.service);
         let state = reader.unwatched();
         let key = service_key(&self.service);
-        let checks = state
+        let mut checks: Vec<_> = state
             .secondary(&CHECKS, CHECKS_BY_SERVICE, key.as_bytes())
             .filter(|check| on_node_with(state, check, &self.node_meta))
             .collect();
+        self.near.sort(reader, &mut checks, |check| check.node.as_str());
         Found::new(index, checks)
     }
 
@@ -95,6 +99,8 @@ pub struct HealthState {
     pub status: String,
     /// Metadata that the node must have.
     pub node_meta: BTreeMap<String, String>,
+    /// `near=`.
+    pub near: Near,
     /// `filter=`.
     pub filter: RowFilter,
 }
@@ -110,11 +116,12 @@ impl Query for HealthState {
     fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
         let index = reader.max_index_of(&["checks"]);
         let state = reader.unwatched();
-        let checks = state
+        let mut checks: Vec<_> = state
             .prefix(&CHECKS, &[])
             .filter(|check| self.status == "any" || check.status.as_str() == self.status)
             .filter(|check| on_node_with(state, check, &self.node_meta))
             .collect();
+        self.near.sort(reader, &mut checks, |check| check.node.as_str());
         Found::new(index, checks)
     }
 

@@ -376,6 +376,7 @@ fn request(method: Method, target: &str, body: &[u8]) -> Option<Request> {
         remote: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         agent: Arc::new(AgentFacts {
             connect: true,
+            coordinates: true,
             datacenter: Datacenter::from("dc1"),
             node: NodeName::from("n1"),
             kv_max_value_size: KV_VALUE_BYTES_MAX,

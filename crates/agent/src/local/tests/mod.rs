@@ -205,6 +205,7 @@ impl Endpoints {
             remote: None,
             agent: Arc::new(AgentFacts {
                 connect: true,
+                coordinates: true,
                 datacenter: "dc1".into(),
                 node: "a1".into(),
                 kv_max_value_size: 0,
