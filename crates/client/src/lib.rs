@@ -29,6 +29,7 @@ mod catalog;
 mod config;
 mod config_entry;
 mod connection;
+mod coordinate;
 mod error;
 mod escape;
 mod event;

@@ -113,8 +113,10 @@ pub struct ReadCall {
     pub options: ReadOptions,
     /// How the reply is shown.
     pub show: Show,
-    /// Whether `X-Consul-Effective-Consistency` is sent, and facts even with an error.
+    /// Whether `X-Consul-Effective-Consistency` is sent.
     pub tells_consistency: bool,
+    /// Whether the facts of a read are sent even with an error.
+    pub facts_with_error: bool,
     /// Whether the answer goes with the facts of a read (`X-Consul-Index` and its like).
     pub facts: Facts,
     /// Whether and how the agent's cache can answer.
@@ -189,6 +191,7 @@ impl Call {
             options,
             show,
             tells_consistency: false,
+            facts_with_error: false,
             facts: Facts::Sent,
             cache: CacheKind::None,
         })
@@ -207,16 +210,27 @@ impl Call {
             options,
             show,
             tells_consistency: false,
+            facts_with_error: false,
             facts: Facts::Sent,
             cache: CacheKind::None,
         })
     }
 
-    /// The same, sending `X-Consul-Effective-Consistency`.
+    /// The same, sending the facts of a read even with an error.
+    #[must_use]
+    pub fn with_facts_of_errors(mut self) -> Self {
+        if let Call::Read(read) = &mut self {
+            read.facts_with_error = true;
+        }
+        self
+    }
+
+    /// The same, sending `X-Consul-Effective-Consistency`, and facts even with an error.
     #[must_use]
     pub fn telling_consistency(mut self) -> Self {
         if let Call::Read(read) = &mut self {
             read.tells_consistency = true;
+            read.facts_with_error = true;
         }
         self
     }

@@ -305,7 +305,7 @@ async fn run(
         },
     };
     let told = match &call {
-        Call::Read(read) if read.tells_consistency && read.cache != CacheKind::Streamed => {
+        Call::Read(read) if read.facts_with_error && read.cache != CacheKind::Streamed => {
             Some(ReadMeta::unknown())
         }
         _ => None,

@@ -18,6 +18,7 @@ mod members;
 mod monitor;
 mod operator;
 mod reload;
+mod rtt;
 mod services;
 mod tls;
 mod validate;
@@ -58,6 +59,7 @@ pub const COMMANDS: &[Command] = &[
     operator::remove_peer::COMMAND,
     operator::transfer_leader::COMMAND,
     reload::COMMAND,
+    rtt::COMMAND,
     services::GROUP,
     services::deregister::COMMAND,
     services::export::COMMAND,
@@ -92,7 +94,6 @@ pub const NOT_YET: &[&str] = &[
     "operator usage",
     "peering",
     "resource",
-    "rtt",
     "snapshot",
     "troubleshoot",
     "watch",

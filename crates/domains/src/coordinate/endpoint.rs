@@ -15,7 +15,8 @@ pub(super) const ROUTES: &[Route] = &[
 fn nodes(request: &Request) -> Result<Call, CallError> {
     refuse_if_off(request)?;
     let options = request.read_options()?;
-    Ok(Call::read(CoordinatesOfNodes { segment: segment(request) }, options))
+    let query = CoordinatesOfNodes { segment: segment(request) };
+    Ok(Call::read(query, options).with_facts_of_errors())
 }
 
 /// 404 for a node that has none, an empty name included.
@@ -27,7 +28,7 @@ fn node(request: &Request) -> Result<Call, CallError> {
         [] => Response::not_found(),
         rows => Response::json(rows, encoding),
     });
-    Ok(call.bare_if_not_found())
+    Ok(call.with_facts_of_errors().bare_if_not_found())
 }
 
 fn update(request: &Request) -> Result<Call, CallError> {
