@@ -45,6 +45,7 @@ pub use agent::{MembersQuery, MonitorQuery};
 pub use catalog::CatalogNode;
 pub use config::{Address, Config, DEFAULT_ADDRESS, TlsConfig};
 pub use config_entry::{ExportedService, ExportedServiceConsumers};
+pub use coordinate::Coordinates;
 pub use error::{DialError, Error, TransportError, system_text};
 pub use escape::{path_escape, query_escape};
 pub use event::EventFire;

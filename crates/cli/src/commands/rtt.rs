@@ -66,7 +66,7 @@ async fn in_lan(client: &Client, nodes: &[String]) -> Result<(Placed, Placed), F
         Some(node) => node.clone(),
         None => own_node(client).await?,
     };
-    let rows = client.coordinate_nodes(&QueryOptions::default()).await;
+    let rows = client.coordinate().nodes(&QueryOptions::default()).await;
     let rows = rows.tried("Error getting coordinates")?.rows;
     let place = |name: String| match find(&rows, &name) {
         Some(coord) => Ok(Placed { name, coord }),
@@ -82,7 +82,7 @@ async fn in_wan(client: &Client, nodes: &[String]) -> Result<(Placed, Placed), F
         None => own_server(client).await?,
     };
     let (first_parts, second_parts) = (split(&first)?, split(&second)?);
-    let maps = client.coordinate_datacenters().await.tried("Error getting coordinates")?;
+    let maps = client.coordinate().datacenters().await.tried("Error getting coordinates")?;
     let find = |(node, datacenter): (&str, &str)| {
         let map = maps.iter().find(|map| map.datacenter == datacenter)?;
         Some((map.area_id.as_str(), find(&map.coordinates, node)?))
