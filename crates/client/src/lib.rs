@@ -53,6 +53,6 @@ pub use explain::ExplainQuery;
 pub use kv::{KvCondition, KvDelete, KvPut};
 pub use operator::{RaftConfiguration, RaftServer};
 pub use request::{Answer, QueryMeta, QueryOptions, Request};
-pub use session::SessionCreate;
+pub use session::{SessionCreate, Sessions};
 pub use transport::{Client, Response};
 pub use types::member::{Member, MemberStatus};

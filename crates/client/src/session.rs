@@ -33,14 +33,18 @@ struct Created {
     id: SessionId,
 }
 
-impl Client {
+/// The sessions that an agent knows.
+#[derive(Clone, Copy)]
+pub struct Sessions<'c>(pub &'c Client);
+
+impl Sessions<'_> {
     /// Makes a session. Gives its id.
     ///
     /// # Errors
     /// Those of [`Client::call`].
-    pub async fn session_create(&self, session: &SessionCreate) -> Result<SessionId, Error> {
+    pub async fn create(&self, session: &SessionCreate) -> Result<SessionId, Error> {
         let request = Request::put("/v1/session/create").json(session);
-        let created: Created = self.call(request).await?.json().await?;
+        let created: Created = self.0.call(request).await?.json().await?;
         Ok(created.id)
     }
 
@@ -48,8 +52,8 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::call`].
-    pub async fn session_renew(&self, id: &SessionId) -> Result<bool, Error> {
-        let response = self.send(Request::put(format!("/v1/session/renew/{id}"))).await?;
+    pub async fn renew(&self, id: &SessionId) -> Result<bool, Error> {
+        let response = self.0.send(Request::put(format!("/v1/session/renew/{id}"))).await?;
         if response.status() == http::StatusCode::NOT_FOUND {
             response.bytes().await?;
             return Ok(false);
@@ -62,7 +66,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of [`Client::call`].
-    pub async fn session_destroy(&self, id: &SessionId) -> Result<(), Error> {
-        self.call_silently(Request::put(format!("/v1/session/destroy/{id}"))).await
+    pub async fn destroy(&self, id: &SessionId) -> Result<(), Error> {
+        self.0.call_silently(Request::put(format!("/v1/session/destroy/{id}"))).await
     }
 }

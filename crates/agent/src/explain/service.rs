@@ -342,7 +342,7 @@ fn health(facts: &Facts, rows: &[&CheckServiceNode], told: &mut Explanation) -> 
             .filter(|check| check.status != Status::Passing)
             .collect();
         let excludes = |check: &&HealthCheck| strict || !matches!(check.status, Status::Warning);
-        if !bad.iter().any(|check| excludes(check)) {
+        if !bad.iter().any(excludes) {
             out += 1;
         }
         for check in bad {

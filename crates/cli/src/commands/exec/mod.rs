@@ -6,7 +6,9 @@ mod progress;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use client::{Client, EventFire, KvCondition, KvDelete, KvPut, QueryOptions, SessionCreate};
+use client::{
+    Client, EventFire, KvCondition, KvDelete, KvPut, QueryOptions, SessionCreate, Sessions,
+};
 use filter::Pattern;
 use serde_json::Value;
 use types::remote_exec::{self, JobRef, JobSpec};
@@ -180,7 +182,7 @@ async fn make_session(
         session.node = node;
         session.node_checks = Some(Vec::new());
     }
-    client.session_create(&session).await.map_err(|error| error.to_string())
+    Sessions(client).create(&session).await.map_err(|error| error.to_string())
 }
 
 /// The name of a server that is well.
@@ -260,13 +262,13 @@ async fn follow(
 async fn renew(client: &Client, session: &SessionId) -> std::convert::Infallible {
     loop {
         tokio::time::sleep(RENEW_INTERVAL).await;
-        let _ = client.session_renew(session).await;
+        let _ = Sessions(client).renew(session).await;
     }
 }
 
 /// Ends the session, at which agents stop what still runs, and removes what is left.
 async fn clean_up(client: &Client, job: &JobRef) -> Result<(), String> {
-    let ended = client.session_destroy(&job.session).await;
+    let ended = Sessions(client).destroy(&job.session).await;
     let folder = job.folder();
     let folder = folder.trim_end_matches('/').to_owned();
     let removed = client.kv_delete(&KvDelete::Prefix(folder)).await;
