@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use contract::{Call, CallError, Consistency, Encoding, Response, Show};
+use contract::{Call, CallError, Consistency, Encoding, ReadFacts, Response, Show};
 use http_server::{Backend, BoxFuture, Outcome, ReadMeta};
-use server::{ReadFacts, Server};
+use server::Server;
 use telemetry::names;
 use telemetry::series::CounterHandle;
 
@@ -54,6 +54,7 @@ impl Backend for ServerBackend {
                     let response = match read.show {
                         Show::Json(encode) => Response::encoded(answer.body(encoding, encode)),
                         Show::Custom(show) => show(answer.reply(), encoding),
+                        Show::WithFacts(show) => show(answer.reply(), &answer.facts, encoding),
                     };
                     let told = read.facts.go_with(response.status);
                     Ok(Outcome { response, meta: told.then_some(meta) })

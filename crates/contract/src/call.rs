@@ -1,5 +1,6 @@
 //! Commands and queries.
 
+use std::any::Any;
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -43,6 +44,19 @@ pub trait Command: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// a snapshot that nobody takes costs nothing.
     fn authorize(&self, who: &Authorizer, store: &Store) -> Result<(), PermissionDenied>;
 
+    /// What is answered in place of running it where the refusal is a reply, not an
+    /// error: a command of several parts says of each what is wrong with it. Asked on the
+    /// leader together with [`Command::authorize`]; what is refused gets no [`Authorized`].
+    fn refusal(
+        &self,
+        who: &Authorizer,
+        store: &Store,
+        memory: &dyn LeaderMemory,
+    ) -> Option<Self::Reply> {
+        let _ = (who, store, memory);
+        None
+    }
+
     /// Runs on the leader before the log: validates against the state and makes all
     /// choices that must be the same on every server (ids, times).
     fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError> {
@@ -60,6 +74,12 @@ pub trait Command: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Changes the state. Deterministic: the same log gives the same state on every
     /// server. An error is part of the result and leaves the state as it was.
     fn apply(&self, tx: &mut Tx<'_>) -> Applied<Self::Reply>;
+
+    /// Takes away from a reply what the holder of the token may not see.
+    fn prune(who: &Authorizer, reply: Self::Reply) -> Self::Reply {
+        let _ = who;
+        reply
+    }
 }
 
 /// What applying a command gave.
@@ -212,11 +232,27 @@ impl<R> Pruned<Vec<R>> {
 #[derive(Debug)]
 pub struct Authorized<T>(T);
 
+/// Why there is no [`Authorized`].
+pub enum Refusal {
+    /// The call fails.
+    Error(CallError),
+    /// The call is answered with this reply of its command ([`Command::refusal`]).
+    Reply(Box<dyn Any + Send>),
+}
+
 impl<C: crate::AnyCommand + ?Sized> Authorized<Box<C>> {
     /// Checks a command.
-    pub fn command(command: Box<C>, who: &Authorizer, store: &Store) -> Result<Self, CallError> {
-        command.authorize(who, store)?;
-        Ok(Self(command))
+    pub fn command(
+        command: Box<C>,
+        who: &Authorizer,
+        store: &Store,
+        memory: &dyn LeaderMemory,
+    ) -> Result<Self, Refusal> {
+        command.authorize(who, store).map_err(|denied| Refusal::Error(denied.into()))?;
+        match command.refusal(who, store, memory) {
+            Some(reply) => Err(Refusal::Reply(reply)),
+            None => Ok(Self(command)),
+        }
     }
 }
 

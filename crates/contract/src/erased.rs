@@ -12,12 +12,15 @@ use bytes::Bytes;
 use store::{Reader, Store, Tx};
 use types::{Datacenter, Index};
 
-use crate::call::{Command, Interest, LeaderView, Query};
+use crate::call::{Command, Interest, LeaderMemory, LeaderView, Query};
 use crate::error::CallError;
 
 /// Bit of a tag that says: a server that does not know the command may skip it
 /// (`reference/raft-and-snapshots.md` section 7).
 pub const SKIPPABLE_BIT: u8 = 0x80;
+
+/// Prunes a reply of the type that goes with it; see [`Command::prune`].
+pub type PruneReply = fn(&Authorizer, Box<dyn Any + Send>) -> Box<dyn Any + Send>;
 
 /// A [`Command`] of unknown type.
 pub trait AnyCommand: Send + Sync + 'static {
@@ -29,6 +32,13 @@ pub trait AnyCommand: Send + Sync + 'static {
     fn datacenter(&self) -> &Datacenter;
     /// See [`Command::authorize`].
     fn authorize(&self, who: &Authorizer, store: &Store) -> Result<(), PermissionDenied>;
+    /// See [`Command::refusal`]. The reply is the command's `Reply`.
+    fn refusal(
+        &self,
+        who: &Authorizer,
+        store: &Store,
+        memory: &dyn LeaderMemory,
+    ) -> Option<Box<dyn Any + Send>>;
     /// See [`Command::prepare`].
     fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError>;
     /// See [`Command::answer`]. The reply is the command's `Reply`.
@@ -38,6 +48,8 @@ pub trait AnyCommand: Send + Sync + 'static {
     fn encode(&self) -> Bytes;
     /// See [`Command::apply`]. The reply is the command's `Reply`.
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Box<dyn Any + Send>, CallError>;
+    /// See [`Command::prune`]. It outlives the command, which the log takes away.
+    fn pruner(&self) -> PruneReply;
 }
 
 impl<C: Command> AnyCommand for C {
@@ -55,6 +67,16 @@ impl<C: Command> AnyCommand for C {
 
     fn authorize(&self, who: &Authorizer, store: &Store) -> Result<(), PermissionDenied> {
         Command::authorize(self, who, store)
+    }
+
+    fn refusal(
+        &self,
+        who: &Authorizer,
+        store: &Store,
+        memory: &dyn LeaderMemory,
+    ) -> Option<Box<dyn Any + Send>> {
+        let reply = Command::refusal(self, who, store, memory)?;
+        Some(Box::new(reply))
     }
 
     fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError> {
@@ -77,6 +99,13 @@ impl<C: Command> AnyCommand for C {
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Box<dyn Any + Send>, CallError> {
         Command::apply(self, tx).map(|reply| Box::new(reply) as Box<dyn Any + Send>)
+    }
+
+    fn pruner(&self) -> PruneReply {
+        |who, reply| match reply.downcast::<C::Reply>() {
+            Ok(reply) => Box::new(C::prune(who, *reply)),
+            Err(_) => unreachable!("a command's reply has the command's reply type"),
+        }
     }
 }
 

@@ -27,15 +27,16 @@ pub mod response;
 
 pub use call::{
     Applied, Authorized, Command, Found, Interest, LeaderMemory, LeaderView, NoMemory, Pruned,
-    Query,
+    Query, Refusal,
 };
 pub use domain::{
     CommandDef, DecodeCommand, Domain, RecordDef, RestoreRecord, Route, SaveRecords, Verb,
 };
-pub use erased::{AnyCommand, AnyQuery, Evaluated, QueryKey, SKIPPABLE_BIT};
+pub use erased::{AnyCommand, AnyQuery, Evaluated, PruneReply, QueryKey, SKIPPABLE_BIT};
 pub use error::{CallError, ErrorKind};
 pub use options::{Consistency, ReadOptions};
 pub use request::{AgentFacts, Params, Request};
 pub use response::{
-    Body, CacheKind, Call, Encoding, Facts, ReadCall, Response, Show, ShowOnce, WriteCall,
+    Body, CacheKind, Call, Encoding, Facts, ReadCall, ReadFacts, Response, Show, ShowFacts,
+    ShowOnce, WriteCall, applied_reply_of, reply_of,
 };

@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use types::SecretId;
+use types::{Index, SecretId};
 
 use crate::call::{Command, Query};
 use crate::erased::{AnyCommand, AnyQuery};
@@ -105,6 +106,19 @@ pub enum Call {
     Answer(Response),
 }
 
+/// What is told beside the rows of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadFacts {
+    /// The index of the rows.
+    pub index: Index,
+    /// Whether the cluster has a leader.
+    pub known_leader: bool,
+    /// How long ago the leader was heard of; zero on the leader.
+    pub last_contact: Duration,
+    /// Whether rows were taken away because the reader may not see them.
+    pub removed: bool,
+}
+
 /// A query with the way to show its reply.
 pub struct ReadCall {
     /// The query.
@@ -161,12 +175,17 @@ pub enum CacheKind {
 /// Shows one reply of a query in a way of its own.
 pub type ShowOnce = Box<dyn FnOnce(&(dyn Any + Send + Sync), Encoding) -> Response + Send>;
 
+/// As [`ShowOnce`], for answers that have the facts in their body.
+pub type ShowFacts = fn(&(dyn Any + Send + Sync), &ReadFacts, Encoding) -> Response;
+
 /// How the reply of a query is shown.
 pub enum Show {
     /// As JSON. The same bytes serve everybody who asks the same question.
     Json(fn(&(dyn Any + Send + Sync), Encoding) -> Bytes),
     /// In a way of its own.
     Custom(ShowOnce),
+    /// In a way of its own, together with the facts of the read.
+    WithFacts(ShowFacts),
 }
 
 /// A command with the way to show its reply.
@@ -209,6 +228,19 @@ impl Call {
             query: Arc::new(query),
             options,
             show,
+            tells_consistency: false,
+            facts_with_error: false,
+            facts: Facts::Sent,
+            cache: CacheKind::None,
+        })
+    }
+
+    /// A query whose answer tells the facts of the read in its body; see [`reply_of`].
+    pub fn read_with_facts<Q: Query>(query: Q, options: ReadOptions, show: ShowFacts) -> Self {
+        Call::Read(ReadCall {
+            query: Arc::new(query),
+            options,
+            show: Show::WithFacts(show),
             tells_consistency: false,
             facts_with_error: false,
             facts: Facts::Sent,
@@ -268,9 +300,17 @@ impl Call {
         C::Reply: Serialize,
     {
         let show = |reply: &(dyn Any + Send), encoding: Encoding| {
-            let reply = reply.downcast_ref::<C::Reply>();
-            Response::json(reply.expect("a command's reply has the command's reply type"), encoding)
+            Response::json(applied_reply_of::<C>(reply), encoding)
         };
+        Call::Write(WriteCall { command: Box::new(command), token: token.clone(), show })
+    }
+
+    /// A command whose reply is shown in a way of its own; see [`applied_reply_of`].
+    pub fn write_with<C: Command>(
+        command: C,
+        token: &SecretId,
+        show: fn(&(dyn Any + Send), Encoding) -> Response,
+    ) -> Self {
         Call::Write(WriteCall { command: Box::new(command), token: token.clone(), show })
     }
 
@@ -287,6 +327,18 @@ impl Call {
     }
 }
 
-fn reply_of<Q: Query>(reply: &(dyn Any + Send + Sync)) -> &Q::Reply {
+/// The reply of a query of this type.
+///
+/// # Panics
+/// If it is the reply of another query.
+pub fn reply_of<Q: Query>(reply: &(dyn Any + Send + Sync)) -> &Q::Reply {
     reply.downcast_ref::<Q::Reply>().expect("a query's reply has the query's reply type")
+}
+
+/// The reply of a command of this type.
+///
+/// # Panics
+/// If it is the reply of another command.
+pub fn applied_reply_of<C: Command>(reply: &(dyn Any + Send)) -> &C::Reply {
+    reply.downcast_ref::<C::Reply>().expect("a command's reply has the command's reply type")
 }

@@ -198,6 +198,8 @@ fn lower(name: &'static str) -> &'static str {
         "Allow" => "allow",
         "X-Consul-Index" => "x-consul-index",
         "X-Consul-Reason" => "x-consul-reason",
+        "X-Consul-KnownLeader" => "x-consul-knownleader",
+        "X-Consul-LastContact" => "x-consul-lastcontact",
         "X-Consul-ContentHash" => "x-consul-contenthash",
         "X-Content-Type-Options" => "x-content-type-options",
         "Content-Security-Policy" => "content-security-policy",

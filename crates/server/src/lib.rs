@@ -34,7 +34,7 @@ use contract::CallError;
 use store::Store;
 use types::{Datacenter, SecretId};
 
-pub use read::{Answer, ReadFacts};
+pub use read::Answer;
 
 use crate::live::LiveQueries;
 use crate::lock_delay::LockDelays;

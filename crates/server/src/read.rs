@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use contract::{AnyQuery, CallError, Consistency, Encoding, Evaluated, Query, ReadOptions};
+use contract::{
+    AnyQuery, CallError, Consistency, Encoding, Evaluated, Query, ReadFacts, ReadOptions,
+};
 use tokio::time::Instant;
 use types::Index;
 
@@ -26,19 +28,6 @@ pub struct Answer {
 enum Kept {
     Live(Arc<Live>),
     Once(Evaluated),
-}
-
-/// What is told beside the rows.
-#[derive(Clone, Copy, Debug)]
-pub struct ReadFacts {
-    /// The index of the rows.
-    pub index: Index,
-    /// Whether the cluster has a leader.
-    pub known_leader: bool,
-    /// How long ago the leader was heard of; zero on the leader.
-    pub last_contact: Duration,
-    /// Whether rows were taken away because the reader may not see them.
-    pub removed: bool,
 }
 
 impl Answer {

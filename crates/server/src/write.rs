@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::time::Instant;
 
-use contract::{AnyCommand, Authorized, CallError, Command, LeaderView};
+use contract::{AnyCommand, Authorized, CallError, Command, LeaderView, Refusal};
 use tokio::time::timeout;
 use types::SecretId;
 
@@ -33,15 +33,29 @@ impl Server {
             self.wait_for_leadership().await?;
         }
         let who = self.authorizer(token);
-        let mut authorized = Authorized::command(command, &who, self.store())?;
-        if let Some(answer) = self.prepare(&mut **authorized.get_mut())? {
-            // It came from this server's memory, which counts while nobody else leads.
-            if !self.raft().has_lease() {
-                self.raft().verify_leader().await.map_err(|_| CallError::no_leader())?;
+        let checked = Authorized::command(command, &who, self.store(), &self.shared.memory);
+        let mut authorized = match checked {
+            Ok(authorized) => authorized,
+            Err(Refusal::Error(error)) => return Err(error),
+            Err(Refusal::Reply(reply)) => {
+                self.make_sure_of_memory().await?;
+                return Ok(reply);
             }
+        };
+        let prune = authorized.get_mut().pruner();
+        if let Some(answer) = self.prepare(&mut **authorized.get_mut())? {
+            self.make_sure_of_memory().await?;
             return Ok(answer);
         }
-        self.propose(authorized).await
+        Ok(prune(&who, self.propose(authorized).await?))
+    }
+
+    /// An answer from this server's memory counts while nobody else leads.
+    async fn make_sure_of_memory(&self) -> Result<(), CallError> {
+        if self.raft().has_lease() {
+            return Ok(());
+        }
+        self.raft().verify_leader().await.map_err(|_| CallError::no_leader())
     }
 
     /// As [`Self::write`], typed.

@@ -29,6 +29,7 @@ pub mod service;
 pub mod session;
 pub mod similar;
 pub mod time;
+pub mod txn;
 pub mod user_event;
 mod uuid;
 pub mod version;

@@ -243,6 +243,7 @@ fn get(
             Body::Bytes { content_type, bytes } => format!("{content_type}\n{}", text(&bytes)),
             other => panic!("not PEM: {other:?}"),
         },
+        Show::WithFacts(_) => panic!("roots tell no facts"),
     };
     Ok((found.index.0, read.cache, body))
 }

@@ -239,7 +239,13 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         let object = match self.json {
             Json::Null => &[][..],
             Json::Object(object) => object.as_slice(),
-            _ => return Err(self.mismatch(&format!("structs.{}", name.trim_start_matches('.')))),
+            // A name may say its package; most are of the one that holds the server's.
+            _ => {
+                return Err(match name.trim_start_matches('.') {
+                    full if full.contains('.') => self.mismatch(full),
+                    name => self.mismatch(&format!("structs.{name}")),
+                });
+            }
         };
         let mut entries = Entries::of_struct(self, object, name, fields);
         let result = visitor.visit_map(&mut entries);

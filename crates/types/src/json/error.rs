@@ -77,13 +77,16 @@ impl DecodeError {
     /// The error as seen from the struct `container` around the field.
     ///
     /// A container whose name starts with a dot (`#[serde(rename = ".Alias")]`)
-    /// is decoded by a decoder of its own in Go; structs around it add nothing.
+    /// is decoded by a decoder of its own in Go; structs around it add nothing. Of a name
+    /// with its package (`api.TxnOp`) the package is not told.
     pub(super) fn in_field(mut self, container: &'static str, field: &'static str) -> Self {
         if let Kind::Mismatch(mismatch) = &mut *self.0
             && !mismatch.closed
         {
             if mismatch.path.is_empty() {
-                mismatch.container = container;
+                let in_package =
+                    container.rsplit_once('.').filter(|(package, _)| !package.is_empty());
+                mismatch.container = in_package.map_or(container, |(_, name)| name);
             }
             mismatch.path.push(field);
             mismatch.closed = container.starts_with('.');
@@ -157,7 +160,7 @@ impl de::Error for DecodeError {
 }
 
 /// Text as Go's `%q` writes it.
-pub(super) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {

@@ -19,7 +19,7 @@ mod parse;
 
 pub use decode::{Unknown, decode, decode_value, decode_whole};
 pub use encode::{encode, encode_into, encode_pretty};
-pub use error::DecodeError;
+pub use error::{DecodeError, quote};
 
 /// Most levels of arrays and objects in a document. Go stops at 10,000; nothing
 /// that Consul understands comes near either number.
