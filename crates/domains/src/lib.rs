@@ -6,8 +6,8 @@
 //! `access.rs` (who may). It becomes part of the system by one line in [`ALL`].
 //!
 //! A domain may change the rows of another that stands to its right in this order:
-//! `catalog` → `session` → `kv`, and `catalog` → `coordinate`. Any of them may look at the
-//! rows of any other.
+//! `txn` → `catalog` → `session` → `kv`, and `catalog` → `coordinate`. Any of them may look
+//! at the rows of any other.
 
 pub mod catalog;
 pub mod connect_ca;
@@ -15,6 +15,7 @@ pub mod coordinate;
 pub mod health;
 pub mod kv;
 pub mod session;
+pub mod txn;
 
 use contract::Domain;
 
@@ -24,6 +25,7 @@ pub const ALL: &[&Domain] = &[
     &session::DOMAIN,
     &catalog::DOMAIN,
     &health::DOMAIN,
+    &txn::DOMAIN,
     &connect_ca::DOMAIN,
     &coordinate::DOMAIN,
 ];

@@ -54,7 +54,6 @@ const PATHS: &[(&str, &[Method])] = &[
     ("/v1/query", &[Method::GET, Method::POST]),
     ("/v1/query/", OBJECT),
     ("/v1/snapshot", READ_WRITE),
-    ("/v1/txn", PUT),
 ];
 
 /// Everything that is not there yet.

@@ -20,12 +20,12 @@ pub fn can_see_check(who: &Authorizer, check: &HealthCheck) -> bool {
 }
 
 /// Whether a node may be seen.
-pub(super) fn can_see_node(who: &Authorizer, node: &str) -> bool {
+pub(crate) fn can_see_node(who: &Authorizer, node: &str) -> bool {
     who.allows(Permission::read(Resource::Node, node))
 }
 
 /// Whether a service may be seen.
-pub(super) fn can_see_service(who: &Authorizer, service: &str) -> bool {
+pub(crate) fn can_see_service(who: &Authorizer, service: &str) -> bool {
     who.allows(Permission::read(Resource::Service, service))
 }
 
@@ -96,7 +96,11 @@ fn changes_node(state: &State, request: &RegisterRequest) -> bool {
     comparable(present) != comparable(&wanted)
 }
 
-fn require_service(who: &Authorizer, service: &NodeService) -> Result<(), PermissionDenied> {
+/// To change an instance: its service, and the one that it stands for as a proxy.
+pub(crate) fn require_service(
+    who: &Authorizer,
+    service: &NodeService,
+) -> Result<(), PermissionDenied> {
     who.require(Permission::write(Resource::Service, service.service.as_str()))?;
     let target = service.proxy.destination_service_name.as_str();
     if service.kind == "connect-proxy" && !target.is_empty() {
@@ -105,7 +109,8 @@ fn require_service(who: &Authorizer, service: &NodeService) -> Result<(), Permis
     Ok(())
 }
 
-fn require_check(
+/// To change a check: its instance's service, or its node.
+pub(crate) fn require_check(
     who: &Authorizer,
     state: &State,
     node: &NodeName,

@@ -16,7 +16,7 @@ use super::{index, virtual_ip};
 use crate::{coordinate, session};
 
 /// Stores a node; one with the same id under another name is renamed.
-pub(super) fn put_node(tx: &mut Tx<'_>, mut node: Node) -> Applied<()> {
+pub(crate) fn put_node(tx: &mut Tx<'_>, mut node: Node) -> Applied<()> {
     let key = node_key(node.node.as_str());
     let mut present = tx.get(&NODES, key.as_bytes());
     if !node.id.is_empty() {
@@ -69,14 +69,25 @@ fn refuse_if_alive(tx: &Tx<'_>, present: &Option<Arc<Node>>, wanted: &Node) -> A
     )))
 }
 
-pub(super) fn node_by_id(state: &State, id: &str) -> Option<Arc<Node>> {
-    let key = store::KeyBuilder::new().text(id);
+pub(crate) fn node_by_id(state: &State, id: &str) -> Option<Arc<Node>> {
+    let key = store::KeyBuilder::new().text_ignoring_case(id);
     state.secondary(&NODES, NODES_BY_ID, key.as_bytes()).next()
 }
 
-/// Stores an instance on a node that exists.
-pub(super) fn put_service(tx: &mut Tx<'_>, node: &NodeName, mut service: NodeService) {
-    service.weights.get_or_insert_with(Weights::default);
+/// Stores an instance.
+pub(crate) fn put_service(
+    tx: &mut Tx<'_>,
+    node: &NodeName,
+    mut service: NodeService,
+) -> Applied<()> {
+    require_node(tx, node)?;
+    if service.id.is_empty() {
+        return Err(CallError::failed("failed inserting service: object missing primary index"));
+    }
+    // Clients written in Go send zeros for weights that nobody gave.
+    if service.weights.as_ref().is_none_or(|w| w.passing == 0 && w.warning == 0) {
+        service.weights = Some(Weights::default());
+    }
     virtual_ip::assign(tx, &mut service);
     let key = instance_key(node.as_str(), service.id.as_str());
     match tx.get(&SERVICES, key.as_bytes()) {
@@ -84,7 +95,7 @@ pub(super) fn put_service(tx: &mut Tx<'_>, node: &NodeName, mut service: NodeSer
             service.create_index = present.service.create_index;
             service.modify_index = present.service.modify_index;
             if service == *present.service {
-                return;
+                return Ok(());
             }
             if present.service.service != service.service {
                 // The old name loses an instance; its watchers must learn of it.
@@ -100,6 +111,14 @@ pub(super) fn put_service(tx: &mut Tx<'_>, node: &NodeName, mut service: NodeSer
     tx.put(&SERVICES, ServiceRow { node: node.clone(), service: Arc::clone(&service) });
     index::service_changed(tx, node.as_str(), &service);
     refresh_checks(tx, node, &service);
+    Ok(())
+}
+
+fn require_node(state: &State, node: &NodeName) -> Applied<()> {
+    match state.peek(&NODES, node_key(node.as_str()).as_bytes()) {
+        Some(_) => Ok(()),
+        None => Err(CallError::failed("Missing node registration")),
+    }
 }
 
 /// Checks show the name and tags of their instance.
@@ -124,8 +143,12 @@ fn refresh_checks(tx: &mut Tx<'_>, node: &NodeName, service: &NodeService) {
     }
 }
 
-/// Stores a check of a node that exists.
-pub(super) fn put_check(tx: &mut Tx<'_>, node: &NodeName, mut check: HealthCheck) -> Applied<()> {
+/// Stores a check.
+pub(crate) fn put_check(tx: &mut Tx<'_>, node: &NodeName, mut check: HealthCheck) -> Applied<()> {
+    require_node(tx, node)?;
+    if check.check_id.is_empty() {
+        return Err(CallError::failed("failed inserting check: object missing primary index"));
+    }
     let mut service = None;
     if check.service_id.is_empty() {
         check.service_name = types::ServiceName::default();
@@ -168,7 +191,7 @@ pub(super) fn put_check(tx: &mut Tx<'_>, node: &NodeName, mut check: HealthCheck
 }
 
 /// Removes an instance with its checks. Removing nothing changes nothing.
-pub(super) fn remove_service(tx: &mut Tx<'_>, node: &str, service_id: &str) {
+pub(crate) fn remove_service(tx: &mut Tx<'_>, node: &str, service_id: &str) {
     let key = instance_key(node, service_id);
     let checks: Vec<_> = match tx.peek(&SERVICES, key.as_bytes()) {
         Some(_) => tx.secondary(&CHECKS, CHECKS_BY_INSTANCE, key.as_bytes()).collect(),
@@ -184,7 +207,7 @@ pub(super) fn remove_service(tx: &mut Tx<'_>, node: &str, service_id: &str) {
 }
 
 /// Removes a check. Removing nothing changes nothing.
-pub(super) fn remove_check(tx: &mut Tx<'_>, node: &str, check_id: &str) {
+pub(crate) fn remove_check(tx: &mut Tx<'_>, node: &str, check_id: &str) {
     take_check(tx, node, check_id);
     session::handle_check_lost(tx, node, check_id);
 }
@@ -199,7 +222,7 @@ fn take_check(tx: &mut Tx<'_>, node: &str, check_id: &str) {
 }
 
 /// Removes a node with everything on it. Removing nothing changes nothing.
-pub(super) fn remove_node(tx: &mut Tx<'_>, node: &str) {
+pub(crate) fn remove_node(tx: &mut Tx<'_>, node: &str) {
     let key = node_key(node);
     if tx.peek(&NODES, key.as_bytes()).is_none() {
         return;

@@ -55,7 +55,7 @@ impl Register {
             apply::put_node(tx, node)?;
         }
         if let Some(service) = &request.service {
-            apply::put_service(tx, &request.node, service.clone());
+            apply::put_service(tx, &request.node, service.clone())?;
         }
         for check in request.check.iter().chain(request.checks.iter().flatten()) {
             apply::put_check(tx, &request.node, check.clone())?;

@@ -23,6 +23,10 @@ mod validate;
 mod virtual_ip;
 
 pub use access::{can_see_check, can_see_instance};
+pub(crate) use access::{can_see_node, can_see_service, require_check, require_service};
+pub(crate) use apply::{
+    node_by_id, put_check, put_node, put_service, remove_check, remove_node, remove_service,
+};
 pub use command::{Deregister, Register};
 pub use index::{node_index, service_index};
 pub use query::{
@@ -36,6 +40,7 @@ pub use table::{
     SERVICES_BY_TARGET, ServiceRow, check_key, instance_key, node_key, service_key,
 };
 pub use validate::validate_service;
+pub(crate) use validate::{check_defaults, default_service_id, node_id, service_on_its_own};
 pub use virtual_ip::{FREE_VIRTUAL_IPS, SERVICE_VIRTUAL_IPS, virtual_ip};
 
 use contract::{CommandDef, Domain};

@@ -18,7 +18,7 @@ pub const NODES: Table<Node> = Table::with(
         name: "id",
         keys: |node, file| {
             if !node.id.is_empty() {
-                file(KeyBuilder::new().text(node.id.as_str()));
+                file(KeyBuilder::new().text_ignoring_case(node.id.as_str()));
             }
         },
     }],

@@ -5,7 +5,7 @@
 use contract::CallError;
 use types::catalog::{NodeService, RegisterRequest};
 use types::check::{HealthCheck, Status};
-use types::{CheckId, ServiceId};
+use types::{CheckId, NodeId, ServiceId};
 
 /// Checks a registration and fills in what it leaves out.
 pub(super) fn registration(request: &mut RegisterRequest) -> Result<(), CallError> {
@@ -15,9 +15,7 @@ pub(super) fn registration(request: &mut RegisterRequest) -> Result<(), CallErro
     if request.address.is_empty() && !request.skip_node_update {
         return Err(CallError::failed("Must provide address if SkipNodeUpdate is not set"));
     }
-    if !request.id.is_empty() && !is_uuid(request.id.as_str()) {
-        return Err(CallError::failed("Bad node ID: uuid string is wrong length"));
-    }
+    node_id(&request.id)?;
     if !request.peer_name.is_empty() {
         return Err(CallError::failed("cannot register requests with PeerName in them"));
     }
@@ -35,7 +33,29 @@ pub(super) fn registration(request: &mut RegisterRequest) -> Result<(), CallErro
     Ok(())
 }
 
+/// A node id is a UUID or empty.
+pub(crate) fn node_id(id: &NodeId) -> Result<(), CallError> {
+    if id.is_empty() || is_uuid(id.as_str()) {
+        return Ok(());
+    }
+    Err(CallError::failed("Bad node ID: uuid string is wrong length"))
+}
+
 fn complete_service(service: &mut NodeService) -> Result<(), CallError> {
+    service_on_its_own(service)?;
+    default_service_id(service);
+    Ok(())
+}
+
+/// The id of an instance that gives none.
+pub(crate) fn default_service_id(service: &mut NodeService) {
+    if service.id.is_empty() {
+        service.id = ServiceId::from(service.service.as_str());
+    }
+}
+
+/// What can be said about an instance without looking at the state.
+pub(crate) fn service_on_its_own(service: &NodeService) -> Result<(), CallError> {
     if service.service.is_empty() && !service.id.is_empty() {
         return Err(CallError::failed(
             "Must provide service name (Service.Service) when service ID is provided",
@@ -43,9 +63,6 @@ fn complete_service(service: &mut NodeService) -> Result<(), CallError> {
     }
     if service.service.is_empty() {
         return Err(CallError::failed("Must provide service name (Service.Service)"));
-    }
-    if service.id.is_empty() {
-        service.id = ServiceId::from(service.service.as_str());
     }
     if is_any_address(&service.address) {
         return Err(CallError::failed("Invalid service address"));
@@ -58,9 +75,7 @@ fn complete_service(service: &mut NodeService) -> Result<(), CallError> {
 }
 
 fn complete_check(node: &str, check: &mut HealthCheck) -> Result<(), CallError> {
-    if check.check_id.is_empty() {
-        check.check_id = CheckId::from(check.name.as_str());
-    }
+    check_defaults(check);
     if check.node.is_empty() {
         check.node = node.into();
     }
@@ -70,13 +85,20 @@ fn complete_check(node: &str, check: &mut HealthCheck) -> Result<(), CallError> 
             check.node, check.check_id, node
         )));
     }
+    Ok(())
+}
+
+/// What a check gets that does not say.
+pub(crate) fn check_defaults(check: &mut HealthCheck) {
+    if check.check_id.is_empty() {
+        check.check_id = CheckId::from(check.name.as_str());
+    }
     if check.status == Status::Other("".into()) {
         check.status = Status::Critical;
     }
     if check.kind.is_empty() {
         check.kind = kind_of(&check.definition).to_owned();
     }
-    Ok(())
 }
 
 /// The kind of a check that only the catalog knows, from its definition.

@@ -4,17 +4,17 @@ use acl::{Access, Authorizer, Permission, Resource};
 use contract::Pruned;
 
 /// To see a key.
-pub(super) fn read(key: &str) -> Permission<'_> {
+pub(crate) fn read(key: &str) -> Permission<'_> {
     Permission::read(Resource::Key, key)
 }
 
 /// To change a key.
-pub(super) fn write(key: &str) -> Permission<'_> {
+pub(crate) fn write(key: &str) -> Permission<'_> {
     Permission::write(Resource::Key, key)
 }
 
 /// To change everything under a prefix.
-pub(super) fn write_tree(prefix: &str) -> Permission<'_> {
+pub(crate) fn write_tree(prefix: &str) -> Permission<'_> {
     Permission::write(Resource::KeyPrefix, prefix)
 }
 

@@ -6,6 +6,7 @@ use acl::{Authorizer, Permission, PermissionDenied};
 use contract::{Applied, CallError, Command, LeaderView};
 use serde::{Deserialize, Serialize};
 use store::{Store, Tx};
+use thiserror::Error;
 use types::kv::KvEntry;
 use types::{Datacenter, Index, SecretId, SessionId};
 
@@ -87,42 +88,59 @@ impl Command for KvCommand {
 
     /// `false` means that a condition was not met and nothing was changed.
     fn apply(&self, tx: &mut Tx<'_>) -> Applied<bool> {
-        let key = &self.entry.key;
-        let expected = self.entry.modify_index;
-        let present = tx.get(&KVS, key.as_bytes());
-        let present_index = present.as_ref().map_or(Index::ZERO, |entry| entry.modify_index);
-        match self.op {
-            KvOp::Set => {
-                set(tx, present.as_deref(), self.written());
-                Ok(true)
-            }
-            KvOp::Cas if expected == present_index => {
-                set(tx, present.as_deref(), self.written());
-                Ok(true)
-            }
-            KvOp::Cas => Ok(false),
-            KvOp::Delete => {
-                table::delete(tx, key);
-                Ok(true)
-            }
-            KvOp::DeleteCas if present.is_none() => Ok(true),
-            KvOp::DeleteCas if expected == present_index => Ok(table::delete(tx, key)),
-            KvOp::DeleteCas => Ok(false),
-            KvOp::DeleteTree => {
-                delete_tree(tx, key);
-                Ok(true)
-            }
-            KvOp::Lock => lock(tx, present.as_deref(), &self.entry),
-            KvOp::Unlock => Ok(unlock(tx, present.as_deref(), &self.entry)),
-        }
+        change(tx, self.op, &self.entry)
+            .map_err(|refused| CallError::failed(format!("raft apply failed: {refused}")))
     }
 }
 
-impl KvCommand {
-    /// The entry that a plain write stores: it never takes a lock.
-    fn written(&self) -> KvEntry {
-        KvEntry { session: SessionId::default(), lock_index: 0, ..self.entry.clone() }
+/// Why a key can be neither locked nor unlocked, whatever its state.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum LockRefused {
+    /// No session is named.
+    #[error("missing session")]
+    MissingSession,
+    /// There is no such session.
+    #[error("invalid session {:?}", .0.as_str())]
+    InvalidSession(SessionId),
+}
+
+/// Changes one key, or all keys under a prefix. `false` means that a condition was not
+/// met; then, as with an error, nothing was changed.
+pub(crate) fn change(tx: &mut Tx<'_>, op: KvOp, wanted: &KvEntry) -> Result<bool, LockRefused> {
+    let key = &wanted.key;
+    let expected = wanted.modify_index;
+    let present = tx.get(&KVS, key.as_bytes());
+    let present_index = present.as_ref().map_or(Index::ZERO, |entry| entry.modify_index);
+    match op {
+        KvOp::Set => {
+            set(tx, present.as_deref(), plain(wanted));
+            Ok(true)
+        }
+        KvOp::Cas if expected == present_index => {
+            set(tx, present.as_deref(), plain(wanted));
+            Ok(true)
+        }
+        KvOp::Cas => Ok(false),
+        KvOp::Delete => {
+            table::delete(tx, key);
+            Ok(true)
+        }
+        KvOp::DeleteCas if present.is_none() => Ok(true),
+        KvOp::DeleteCas if expected == present_index => Ok(table::delete(tx, key)),
+        KvOp::DeleteCas => Ok(false),
+        KvOp::DeleteTree => {
+            delete_tree(tx, key);
+            Ok(true)
+        }
+        KvOp::Lock | KvOp::Unlock if wanted.session.is_empty() => Err(LockRefused::MissingSession),
+        KvOp::Lock => lock(tx, present.as_deref(), wanted),
+        KvOp::Unlock => Ok(unlock(tx, present.as_deref(), wanted)),
     }
+}
+
+/// The entry that a plain write stores: it never takes a lock.
+fn plain(wanted: &KvEntry) -> KvEntry {
+    KvEntry { session: SessionId::default(), lock_index: 0, ..wanted.clone() }
 }
 
 /// Writes a key. The session of a locked key is kept: locks are advisory.
@@ -143,15 +161,9 @@ fn set(tx: &mut Tx<'_>, present: Option<&KvEntry>, mut entry: KvEntry) {
     table::store(tx, entry);
 }
 
-fn lock(tx: &mut Tx<'_>, present: Option<&KvEntry>, wanted: &KvEntry) -> Applied<bool> {
-    if wanted.session.is_empty() {
-        return Err(CallError::failed("raft apply failed: missing session"));
-    }
+fn lock(tx: &mut Tx<'_>, present: Option<&KvEntry>, wanted: &KvEntry) -> Result<bool, LockRefused> {
     if !session::exists(tx, &wanted.session) {
-        return Err(CallError::failed(format!(
-            "raft apply failed: invalid session {:?}",
-            wanted.session.as_str()
-        )));
+        return Err(LockRefused::InvalidSession(wanted.session.clone()));
     }
     let lock_index = match present {
         Some(present) if present.session == wanted.session => present.lock_index,
@@ -164,9 +176,7 @@ fn lock(tx: &mut Tx<'_>, present: Option<&KvEntry>, wanted: &KvEntry) -> Applied
 }
 
 fn unlock(tx: &mut Tx<'_>, present: Option<&KvEntry>, wanted: &KvEntry) -> bool {
-    let Some(present) =
-        present.filter(|present| !wanted.session.is_empty() && present.session == wanted.session)
-    else {
+    let Some(present) = present.filter(|present| present.session == wanted.session) else {
         return false;
     };
     let mut entry = KvEntry {

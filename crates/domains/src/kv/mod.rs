@@ -19,6 +19,10 @@ mod query;
 mod table;
 
 pub use around::{Around, KvAround};
+pub(crate) use access::{
+    read as read_permission, write as write_permission, write_tree as write_tree_permission,
+};
+pub(crate) use command::change;
 pub use command::{KvCommand, KvOp, TombstoneReap};
 pub use query::{KvGet, KvKeys, KvList};
 pub(crate) use table::end_locks;

@@ -197,7 +197,7 @@ fn require_ties(state: &State, session: &Session) -> Applied<()> {
 }
 
 /// Ends a session and its locks. Ending nothing changes nothing.
-fn end(tx: &mut Tx<'_>, id: &SessionId) {
+pub(crate) fn end(tx: &mut Tx<'_>, id: &SessionId) {
     let Some(session) = tx.delete(&SESSIONS, id.as_str().as_bytes()) else { return };
     tx.bump(SESSIONS.name);
     let keys = kv::end_locks(tx, id, session.behavior == Behavior::Delete);

@@ -17,7 +17,7 @@ mod query;
 mod table;
 
 pub use command::{SessionCommand, SessionOp, SessionReply};
-pub(crate) use command::{handle_check_lost, handle_node_removed};
+pub(crate) use command::{end, handle_check_lost, handle_node_removed};
 pub use query::{NodeSessions, SessionInfo, Sessions};
 pub use table::{LOCK_DELAYS, LockDelay, SESSIONS, exists, take_lock_delays};
 
