@@ -10,11 +10,12 @@ use bytes::Bytes;
 use contract::response::Body;
 use contract::{
     AgentFacts, AnyCommand, Authorized, Call, CallError, Encoding, LeaderView, NoMemory, ReadCall,
-    Request, Response, Route, Show,
+    ReadFacts, Refusal, Request, Response, Route, Show,
 };
 use domains::catalog::{Deregister, Register};
 use domains::kv::{KvCommand, KvOp, TombstoneReap};
-use http::{HeaderMap, HeaderValue, Method};
+use domains::txn::TxnCommand;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_server::path::{Decoded, decode_path, is_clean, parse_query};
 use server::fsm::{Fsm, FsmCommand};
 use server::state_file;
@@ -129,6 +130,43 @@ pub(super) const CATALOG_WORDS: &[&str] = &[
     "\"Config\":{\"a\":1.5}",
 ];
 
+/// What transactions are made of.
+pub(super) const TXN_WORDS: &[&str] = &[
+    "\nPUT /v1/txn [",
+    "\nPUT /v1/session/create {\"Node\":\"n1\",\"NodeChecks\":[],\"Checks\":[]}",
+    "{\"KV\":{\"Verb\":\"",
+    "{\"Node\":{\"Verb\":\"",
+    "{\"Service\":{\"Verb\":\"",
+    "{\"Check\":{\"Verb\":\"",
+    "\"Session\":{\"Verb\":\"delete\"}",
+    "\"Intention\":{}",
+    "set\"",
+    "cas\"",
+    "lock\"",
+    "unlock\"",
+    "get-tree\"",
+    "check-index\"",
+    "delete-cas\"",
+    "delete-tree\"",
+    ",\"Key\":\"a\"",
+    ",\"Index\":10",
+    ",\"Index\":-1",
+    ",\"Value\":\"dg==\"",
+    ",\"Value\":\"!\"",
+    ",\"Node\":{\"Node\":\"n1\"}",
+    ",\"Node\":\"n1\",\"Service\":{\"Service\":\"web\"}",
+    ",\"Check\":{\"Node\":\"n1\",\"CheckID\":\"c\"}",
+    ",\"Definition\":{\"IntervalDuration\":\"1s\"}",
+    "}}",
+    "}},",
+    "]",
+    "{}",
+    "null",
+    "?stale",
+    "?index=5",
+    "?dc=dc2",
+];
+
 /// Reads that show most of a state.
 const LOOKS: &[&str] = &[
     "/v1/kv/?recurse",
@@ -156,6 +194,12 @@ pub(super) fn check_kv(input: &[u8]) {
 pub(super) fn check_catalog(input: &[u8]) {
     check(input);
     check(requests::catalog(&mut Choices::new(input)).as_bytes());
+}
+
+/// Checks the input as transactions, and as decisions to make some.
+pub(super) fn check_txn(input: &[u8]) {
+    check(input);
+    check(requests::txn(&mut Choices::new(input)).as_bytes());
 }
 
 /// Checks a run of requests, one on each line: method, target, body; for a read,
@@ -220,6 +264,10 @@ pub(super) fn sample_commands() -> Vec<Box<dyn AnyCommand>> {
                 .expect("a sound sample");
         Box::new(Register(request))
     };
+    let txn = |json: &str| -> Box<dyn AnyCommand> {
+        let (_, ops) = domains::txn::parse_body(json.as_bytes()).expect("a sound sample");
+        Box::new(TxnCommand { datacenter: "dc1".into(), ops, ..TxnCommand::default() })
+    };
     let deregister = DeregisterRequest { node: "n2".into(), ..DeregisterRequest::default() };
     vec![
         kv(KvOp::Set, "app/a"),
@@ -239,6 +287,11 @@ pub(super) fn sample_commands() -> Vec<Box<dyn AnyCommand>> {
                                       "Upstreams": [{"DestinationName": "db", "LocalBindPort": 9000}]}}}"#,
         ),
         kv(KvOp::DeleteCas, "app/c"),
+        txn(r#"[{"KV": {"Verb": "set", "Key": "app/t", "Value": "dg=="}},
+                {"KV": {"Verb": "get-tree", "Key": "app/"}},
+                {"Node": {"Verb": "set", "Node": {"Node": "n3", "Address": "10.0.0.3"}}},
+                {"Service": {"Verb": "set", "Node": "n3", "Service": {"ID": "t", "Service": "web"}}},
+                {"Check": {"Verb": "set", "Check": {"Node": "n3", "CheckID": "t", "ServiceID": "t"}}}]"#),
         kv(KvOp::DeleteTree, "ap"),
         Box::new(Deregister(deregister)),
         Box::new(TombstoneReap {
@@ -277,7 +330,14 @@ impl World {
             Some(Ok(Call::Write(write))) => {
                 let before = rows(self.typed.store());
                 match self.write(write.command, index) {
-                    Ok(reply) => well_formed(&(write.show)(&*reply, Encoding::Compact)),
+                    Ok(reply) => {
+                        let response = (write.show)(&*reply, Encoding::Compact);
+                        well_formed(&response);
+                        if response.status == StatusCode::CONFLICT {
+                            let after = rows(self.typed.store());
+                            assert_eq!(before, after, "half applied: {:?}", body(&response));
+                        }
+                    }
                     Err(error) => {
                         refused(&error, request);
                         let after = rows(self.typed.store());
@@ -294,7 +354,12 @@ impl World {
         index: Index,
     ) -> Result<Box<dyn std::any::Any + Send>, CallError> {
         let store = self.typed.store();
-        let mut command = Authorized::command(command, &Authorizer::allow_all(), store)?;
+        let who = Authorizer::allow_all();
+        let mut command = match Authorized::command(command, &who, store, &NoMemory) {
+            Ok(authorized) => authorized,
+            Err(Refusal::Error(error)) => return Err(error),
+            Err(Refusal::Reply(reply)) => return Ok(reply),
+        };
         let mut id = u128::from(index.0);
         let mut leader = LeaderView {
             store,
@@ -410,6 +475,15 @@ fn run(store: &Store, read: ReadCall) -> Result<(Index, Response), CallError> {
     let response = match read.show {
         Show::Json(show) => Response::encoded(show(&*evaluated.reply, Encoding::Indented)),
         Show::Custom(show) => show(&*evaluated.reply, Encoding::Compact),
+        Show::WithFacts(show) => {
+            let facts = ReadFacts {
+                index: evaluated.index,
+                known_leader: true,
+                last_contact: Duration::ZERO,
+                removed: evaluated.removed,
+            };
+            show(&*evaluated.reply, &facts, Encoding::Compact)
+        }
     };
     Ok((evaluated.index, response))
 }

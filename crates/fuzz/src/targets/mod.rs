@@ -49,6 +49,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("http_path", http_path::check, http_path::WORDS),
     Target::new("kv", api::check_kv, api::KV_WORDS),
     Target::new("catalog", api::check_catalog, api::CATALOG_WORDS),
+    Target::new("txn", api::check_txn, api::TXN_WORDS),
     Target::new("log_command", api::check_log_command, &[]).made_by(api::made_commands),
     Target::new("json_struct", json_struct::check, json_struct::WORDS),
     Target::new("msgpack", msgpack::check, &[]).made_by(msgpack::made),

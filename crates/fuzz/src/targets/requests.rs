@@ -55,6 +55,82 @@ pub(super) fn kv(choices: &mut Choices<'_>) -> String {
     })
 }
 
+/// A run of transactions, with sessions for their locks.
+pub(super) fn txn(choices: &mut Choices<'_>) -> String {
+    run(choices, |choices, lines| {
+        if choices.below(6) == 0 {
+            lines.push_str(r#"PUT /v1/session/create {"Node":"n1","NodeChecks":[],"Checks":[]}"#);
+            return;
+        }
+        let count = 1 + choices.below(4);
+        let ops: Vec<String> = (0..count).map(|_| txn_op(choices)).collect();
+        lines.push_str(&format!("PUT /v1/txn [{}]", ops.join(",")));
+    })
+}
+
+const KV_VERBS: &[&str] = &[
+    "set",
+    "cas",
+    "lock",
+    "unlock",
+    "get",
+    "get-or-empty",
+    "get-tree",
+    "check-index",
+    "check-session",
+    "check-not-exists",
+    "delete",
+    "delete-cas",
+    "delete-tree",
+    "odd",
+];
+const ROW_VERBS: &[&str] = &["set", "cas", "get", "delete", "delete-cas", "odd"];
+
+/// The ids of the sessions that a run makes first, and of one that is never there.
+const SESSION_IDS: &[&str] = &[
+    "00000000-0000-0000-0000-00000000000b",
+    "00000000-0000-0000-0000-00000000000c",
+    "00000000-0000-0000-0000-0000000000ff",
+    "",
+];
+
+fn txn_op(choices: &mut Choices<'_>) -> String {
+    let index = match *choices.pick(INDEXES) {
+        "x" => "1",
+        index => index,
+    };
+    if choices.below(2) == 0 {
+        let (verb, key) = (choices.pick(KV_VERBS), choices.pick(&["a", "a/b", "a/c", "b", ""]));
+        let session = choices.pick(SESSION_IDS);
+        return format!(
+            r#"{{"KV":{{"Verb":"{verb}","Key":"{key}","Index":{index},"Session":"{session}","Value":"dg=="}}}}"#
+        );
+    }
+    let (verb, node) = (choices.pick(ROW_VERBS), choices.pick(NODES));
+    let modified = format!(r#""ModifyIndex":{index}"#);
+    match choices.below(3) {
+        0 => {
+            let id = choices.pick(NODE_IDS);
+            format!(
+                r#"{{"Node":{{"Verb":"{verb}","Node":{{"Node":"{node}","ID":"{id}",{modified}}}}}}}"#
+            )
+        }
+        1 => {
+            let (id, service) = (choices.pick(SERVICE_IDS), choices.pick(SERVICES));
+            format!(
+                r#"{{"Service":{{"Verb":"{verb}","Node":"{node}","Service":{{"ID":"{id}","Service":"{service}",{modified}}}}}}}"#
+            )
+        }
+        _ => {
+            let (id, status) = (choices.pick(CHECK_IDS), choices.pick(STATUSES));
+            let service = choices.pick(SERVICE_IDS);
+            format!(
+                r#"{{"Check":{{"Verb":"{verb}","Check":{{"Node":"{node}","CheckID":"{id}","Status":"{status}","ServiceID":"{service}",{modified}}}}}}}"#
+            )
+        }
+    }
+}
+
 fn run(choices: &mut Choices<'_>, line: impl Fn(&mut Choices<'_>, &mut String)) -> String {
     let mut lines = String::new();
     while !choices.is_empty() {
