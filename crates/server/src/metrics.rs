@@ -46,6 +46,7 @@ const COMMANDS: &[Measured] = &[
     measured("KVS.Apply", Some(&names::KVS_APPLY), Apply::ByOp(&names::FSM_KVS)),
     measured("Tombstone.Reap", None, Apply::ByOp(&names::FSM_TOMBSTONE)),
     measured("Session.Apply", Some(&names::SESSION_APPLY), Apply::ByOp(&names::FSM_SESSION)),
+    measured("Txn.Apply", Some(&names::TXN_APPLY), Apply::Plain(&names::FSM_TXN)),
     measured("ConnectCA.Apply", None, Apply::Twice(&names::FSM_CA, &names::CONSUL_FSM_CA)),
 ];
 

@@ -18,10 +18,10 @@ mod endpoint;
 mod query;
 mod table;
 
-pub use around::{Around, KvAround};
 pub(crate) use access::{
     read as read_permission, write as write_permission, write_tree as write_tree_permission,
 };
+pub use around::{Around, KvAround};
 pub(crate) use command::change;
 pub use command::{KvCommand, KvOp, TombstoneReap};
 pub use query::{KvGet, KvKeys, KvList};
