@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use acl::Authorizer;
 use contract::{
-    AgentFacts, AnyCommand, Authorized, Body, Call, CallError, Encoding, LeaderMemory, LeaderView,
-    Params, ReadFacts, Refusal, Request, Response, Show,
+    AgentFacts, AnyCommand, Authorized, Body, Call, CallError, Encoding, Facts, LeaderMemory,
+    LeaderView, Params, ReadFacts, Refusal, Request, Response, Show,
 };
 use http::{HeaderMap, Method};
 use store::{Reader, Store};
@@ -42,6 +42,8 @@ impl LeaderMemory for World {
     fn renew_session(&self, _session: &SessionId, _ttl: Duration) -> bool {
         true
     }
+
+    fn note_coordinate(&self, _row: types::coordinate::NodeCoordinate) {}
 }
 
 impl World {
@@ -103,7 +105,7 @@ impl World {
                     last_contact: Duration::ZERO,
                     removed: found.removed,
                 };
-                assert!(read.bare && read.options.min_index == Index::ZERO);
+                assert!(read.facts == Facts::Withheld && read.options.min_index == Index::ZERO);
                 let Show::WithFacts(show) = read.show else { panic!("it shows facts") };
                 print("read", show(&*found.reply, &facts, Encoding::Compact))
             }
@@ -149,6 +151,7 @@ impl World {
                 txn_max_req_len: 3000,
                 discovery_max_stale: Duration::ZERO,
                 connect: true,
+                coordinates: true,
                 indents: false,
             }),
         };
