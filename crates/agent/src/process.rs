@@ -341,6 +341,7 @@ async fn start(
     };
     // Before anything that counts.
     let metrics = Metrics::install(&settings::telemetry(&config));
+    metrics.check_sinks().await.map_err(|error| error.to_string())?;
     let config = Arc::new(ArcSwap::from_pointee(config));
     let authorizer: AuthorizerHook = Arc::new(|_| acl::Authorizer::allow_all());
     let server = parts::start_server(&config.load(), &node_id)?;

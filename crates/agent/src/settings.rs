@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue};
 use http_server::HttpSettings;
 use server::ServerOptions;
 use server::raft_host::RaftOptions;
-use telemetry::FilterSettings;
+use telemetry::{FilterSettings, SinkSettings};
 
 use crate::environment;
 
@@ -98,6 +98,16 @@ pub(crate) fn telemetry(config: &RuntimeConfig) -> telemetry::Settings {
             blocked: telemetry.blocked_prefixes.clone(),
             default: telemetry.filter_default,
         },
+        sinks: SinkSettings {
+            statsd: telemetry.statsd_address.clone(),
+            statsite: telemetry.statsite_address.clone(),
+            dogstatsd: telemetry.dogstatsd_addr.clone(),
+            dogstatsd_tags: telemetry.dogstatsd_tags.clone(),
+            retry: telemetry.retry_failed_connection,
+        },
+        host_metrics: telemetry
+            .enable_host_metrics
+            .then(|| config.data_dir.clone().unwrap_or_else(|| "/".into())),
         prometheus_retention: telemetry.prometheus_retention_time.to_std(),
     }
 }

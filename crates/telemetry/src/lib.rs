@@ -4,17 +4,18 @@
 //! - [`series`]: the handles.
 //! - `recorder`: the series behind the `metrics` facade, and their ten-second intervals.
 //! - `aggregate`, `quantile`, `filter`, `summary`, `prometheus`: plain values and texts.
-//! - `process`: what the system knows of this process.
+//! - `process`, `host`: what the system knows of this process, and of the machine.
+//!
+//! - `sink`: collectors that every value is pushed to.
 //!
 //! [`Metrics`] is the shell around them: it reads the clock, once a second, and hands
-//! finished intervals to those who follow them. Collectors that are pushed to (statsd,
-//! statsite, dogstatsd, circonus) have their place in `recorder`, where every value
-//! passes; there are none yet.
+//! finished intervals to those who follow them.
 //!
 //! Behaviour: `reference/telemetry.md` sections 1 and 2.
 
 mod aggregate;
 mod filter;
+mod host;
 pub mod names;
 mod process;
 mod prometheus;
@@ -22,8 +23,10 @@ mod quantile;
 mod recorder;
 pub mod series;
 mod settings;
+mod sink;
 mod summary;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -35,12 +38,15 @@ use tokio::time::MissedTickBehavior;
 use types::version::CONSUL_VERSION;
 
 use filter::Filter;
+use host::Host;
 use process::ProcessFacts;
 use recorder::{Naming, Recorder};
+use sink::Sink;
 
 pub use aggregate::Kind;
 pub use prometheus::CONTENT_TYPE as PROMETHEUS_CONTENT_TYPE;
 pub use settings::{FilterSettings, Settings};
+pub use sink::{SinkError, SinkSettings};
 pub use summary::{GaugeRow, Labels, SampleRow, Summary};
 
 /// Most clients of `/v1/agent/metrics/stream` at a time.
@@ -58,6 +64,8 @@ pub struct Metrics {
 struct Shared {
     recorder: Arc<Recorder>,
     prefix: String,
+    retries_sinks: bool,
+    host_metrics: Option<PathBuf>,
     followers: Mutex<Vec<mpsc::Sender<Bytes>>>,
 }
 
@@ -71,14 +79,18 @@ impl Metrics {
     }
 
     fn new(settings: &Settings, now_s: u64) -> Self {
-        let Settings { prefix, host, filter, prometheus_retention } = settings;
+        let Settings { prefix, host, filter, sinks, host_metrics, prometheus_retention } = settings;
         let host = (!host.is_empty()).then(|| host.clone());
+        let retry = sinks.retry;
+        let sinks = Sink::all(sinks, host.as_deref());
         let naming = Naming { prefix: prefix.clone(), host };
         let retention_s =
             prometheus_retention.as_secs().max(u64::from(!prometheus_retention.is_zero()));
         let filter = Filter::new(prefix, filter);
         let shared = Shared {
-            recorder: Arc::new(Recorder::new(naming, filter, retention_s, now_s)),
+            recorder: Arc::new(Recorder::new(naming, filter, sinks, retention_s, now_s)),
+            retries_sinks: retry,
+            host_metrics: host_metrics.clone(),
             prefix: prefix.clone(),
             followers: Mutex::default(),
         };
@@ -90,9 +102,68 @@ impl Metrics {
         self.shared.recorder.set_filter(Filter::new(&self.shared.prefix, filter));
     }
 
+    /// Whether all collectors can be sent to.
+    ///
+    /// # Errors
+    /// The first that cannot, unless the settings say that it is tried again.
+    pub async fn check_sinks(&self) -> Result<(), SinkError> {
+        if !self.shared.retries_sinks {
+            for sink in self.shared.recorder.sinks() {
+                sink.check().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends to all collectors, until `stop`.
+    async fn run_sinks(&self, stop: watch::Receiver<bool>) {
+        let sinks = self.shared.recorder.sinks().iter();
+        let mut running = tokio::task::JoinSet::new();
+        for sink in sinks.cloned() {
+            let stop = stop.clone();
+            running.spawn(async move { sink.run(stop).await });
+        }
+        while running.join_next().await.is_some() {}
+    }
+
     /// Ends intervals and measures the process, once a second, until `stop` says so or
-    /// its sender is gone; then the streams of all followers end.
-    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+    /// its sender is gone; then the streams of all followers end. Meanwhile, collectors
+    /// get what they are to get.
+    pub async fn run(&self, stop: watch::Receiver<bool>) {
+        tokio::join!(
+            self.run_sinks(stop.clone()),
+            self.run_host(stop.clone()),
+            self.run_intervals(stop),
+        );
+    }
+
+    /// Looks at the machine, until `stop`.
+    async fn run_host(&self, mut stop: watch::Receiver<bool>) {
+        let Some(data_dir) = self.shared.host_metrics.clone() else { return };
+        let mut host = Host::new(data_dir);
+        let mut looks = tokio::time::interval(host::INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = looks.tick() => {}
+            }
+            let recorder = Arc::clone(&self.shared.recorder);
+            let look = tokio::task::spawn_blocking(move || {
+                metrics::with_local_recorder(&*recorder, || host.emit());
+                host
+            });
+            match look.await {
+                Ok(again) => host = again,
+                Err(error) => {
+                    tracing::error!(target: "agent", error = %error, "Cannot look at the machine");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn run_intervals(&self, mut stop: watch::Receiver<bool>) {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut told_full = false;

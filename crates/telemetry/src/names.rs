@@ -371,6 +371,40 @@ metrics! {
     /// Seconds from the start of the last full segment to its end.
     RAFT_WAL_LAST_SEGMENT_AGE_SECONDS: Gauge = "raft.wal.last_segment_age_seconds" [];
 
+    // The machine, where enable_host_metrics is on.
+    /// Bytes of memory of the machine.
+    HOST_MEMORY_TOTAL: Gauge = "host.memory.total" [];
+    /// Bytes of memory that programs could have.
+    HOST_MEMORY_AVAILABLE: Gauge = "host.memory.available" [];
+    /// Bytes of memory that nothing uses.
+    HOST_MEMORY_FREE: Gauge = "host.memory.free" [];
+    /// Bytes of memory that programs use.
+    HOST_MEMORY_USED: Gauge = "host.memory.used" [];
+    /// Share of memory that programs use, per cent.
+    HOST_MEMORY_USED_PERCENT: Gauge = "host.memory.used_percent" [];
+    /// Share of time for programs, per cent.
+    HOST_CPU_USER: Gauge = "host.cpu.user" ["cpu"];
+    /// Share of time for the system, per cent.
+    HOST_CPU_SYSTEM: Gauge = "host.cpu.system" ["cpu"];
+    /// Share of time without work, per cent.
+    HOST_CPU_IDLE: Gauge = "host.cpu.idle" ["cpu"];
+    /// Share of time waiting for disks, per cent.
+    HOST_CPU_IOWAIT: Gauge = "host.cpu.iowait" ["cpu"];
+    /// Share of time with work, per cent.
+    HOST_CPU_TOTAL: Gauge = "host.cpu.total" ["cpu"];
+    /// Bytes of the file system.
+    HOST_DISK_SIZE: Gauge = "host.disk.size" ["path"];
+    /// Bytes used of the file system.
+    HOST_DISK_USED: Gauge = "host.disk.used" ["path"];
+    /// Bytes left of the file system.
+    HOST_DISK_AVAILABLE: Gauge = "host.disk.available" ["path"];
+    /// Share used of the file system, per cent.
+    HOST_DISK_USED_PERCENT: Gauge = "host.disk.used_percent" ["path"];
+    /// Share used of the inodes of the file system, per cent.
+    HOST_DISK_INODES_PERCENT: Gauge = "host.disk.inodes_percent" ["path"];
+    /// Seconds since the machine started.
+    HOST_UPTIME: Gauge = "host.uptime" [];
+
     // Gossip.
     /// User events.
     SERF_EVENTS: Counter = "serf.events" ["network"];

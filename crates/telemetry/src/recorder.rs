@@ -4,9 +4,8 @@
 //! of its own; no clock is read. Time arrives once a second through
 //! [`Recorder::advance`].
 //!
-//! Every value passes through [`Series`]: a collector that wants each value as it comes
-//! (statsd, statsite, dogstatsd) belongs there, next to the state, with the name and the
-//! labels of the series at hand.
+//! Every value passes through [`Series`], which has a [`Feed`] for each collector that
+//! wants each value as it comes (statsd, statsite, dogstatsd).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,6 +18,7 @@ use crate::filter::Filter;
 use crate::names::METRICS;
 use crate::prometheus::Exposition;
 use crate::series::MetricName;
+use crate::sink::{Feed, Sink};
 use crate::summary::{GaugeRow, Labels, SampleRow, Summary, interval_start};
 
 /// Most series at a time. Labels can hold what clients send, so there is a bound; what
@@ -72,6 +72,8 @@ pub(crate) struct Series {
     declared: Option<&'static MetricName>,
     kept: AtomicBool,
     state: Mutex<State>,
+    /// The ways to the sinks; none in most agents.
+    feeds: Box<[Feed]>,
 }
 
 impl Series {
@@ -79,25 +81,34 @@ impl Series {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn add(&self, value: f64) {
+        if self.kept.load(Ordering::Relaxed) {
+            self.lock().add(value);
+            self.feeds.iter().for_each(|feed| feed.push(value));
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
         if self.kept.load(Ordering::Relaxed) {
-            change(&mut self.lock());
+            let mut state = self.lock();
+            change(&mut state);
+            let value = state.total().sum;
+            drop(state);
+            self.feeds.iter().for_each(|feed| feed.push(value));
         }
     }
 }
 
 impl metrics::CounterFn for Series {
     fn increment(&self, value: u64) {
-        self.change(|state| state.add(value as f64));
+        self.add(value as f64);
     }
 
     fn absolute(&self, value: u64) {
-        self.change(|state| {
-            let more = value as f64 - state.total().sum;
-            if more > 0.0 {
-                state.add(more);
-            }
-        });
+        let more = value as f64 - self.lock().total().sum;
+        if more > 0.0 {
+            self.add(more);
+        }
     }
 }
 
@@ -117,11 +128,11 @@ impl metrics::GaugeFn for Series {
 
 impl metrics::HistogramFn for Series {
     fn record(&self, value: f64) {
-        self.change(|state| state.add(value));
+        self.add(value);
     }
 
     fn record_many(&self, value: f64, count: usize) {
-        self.change(|state| (0..count).for_each(|_| state.add(value)));
+        (0..count).for_each(|_| self.add(value));
     }
 }
 
@@ -139,6 +150,7 @@ struct Intervals {
 /// All series of one agent.
 pub(crate) struct Recorder {
     naming: Naming,
+    sinks: Vec<Arc<Sink>>,
     /// Seconds for which Prometheus finds a value; zero while it is off.
     retention_s: u64,
     filter: RwLock<Filter>,
@@ -150,10 +162,17 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     /// No series, at this moment (seconds since the Unix epoch).
-    pub(crate) fn new(naming: Naming, filter: Filter, retention_s: u64, now_s: u64) -> Self {
+    pub(crate) fn new(
+        naming: Naming,
+        filter: Filter,
+        sinks: Vec<Sink>,
+        retention_s: u64,
+        now_s: u64,
+    ) -> Self {
         let intervals = Intervals { start_s: interval_start(now_s), finished: VecDeque::new() };
         Self {
             naming,
+            sinks: sinks.into_iter().map(Arc::new).collect(),
             retention_s,
             filter: RwLock::new(filter),
             shards: Default::default(),
@@ -161,6 +180,19 @@ impl Recorder {
             full: AtomicBool::new(false),
             intervals: Mutex::new(intervals),
         }
+    }
+
+    /// A recorder that keeps everything, of the host `h1`.
+    #[cfg(test)]
+    pub(crate) fn for_tests(retention_s: u64, now_s: u64) -> Self {
+        let naming = Naming { prefix: "consul".into(), host: Some("h1".into()) };
+        let filter = Filter::new("consul", &crate::Settings::default().filter);
+        Self::new(naming, filter, Vec::new(), retention_s, now_s)
+    }
+
+    /// Where every value is pushed to.
+    pub(crate) fn sinks(&self) -> &[Arc<Sink>] {
+        &self.sinks
     }
 
     /// Replaces the filter, also for the series that exist.
@@ -296,7 +328,10 @@ impl Recorder {
         }
         let declared = METRICS.iter().copied().find(|metric| metric.name == key.name());
         let filter = self.filter.read().unwrap_or_else(PoisonError::into_inner);
+        let sinks = self.sinks.iter();
+        let feeds = sinks.map(|sink| Feed::new(sink, &self.naming, kind, key.name(), &labels));
         Series {
+            feeds: feeds.collect(),
             kind,
             kept: AtomicBool::new(filter.keeps(&name)),
             name: name.into(),
@@ -380,13 +415,7 @@ mod tests {
     const START: u64 = 1_795_247_660;
 
     fn recorder(retention_s: u64) -> Recorder {
-        let naming = Naming { prefix: "consul".into(), host: Some("h1".into()) };
-        Recorder::new(
-            naming,
-            Filter::new("consul", &Settings::default().filter),
-            retention_s,
-            START,
-        )
+        Recorder::for_tests(retention_s, START)
     }
 
     fn emit(recorder: &Recorder, emit: impl FnOnce()) {

@@ -1,6 +1,9 @@
 //! What may be set.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::sink::SinkSettings;
 
 /// What the metrics of an agent are called, and which of them are kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +14,10 @@ pub struct Settings {
     pub host: String,
     /// Which metrics are kept.
     pub filter: FilterSettings,
+    /// Collectors that every value is pushed to.
+    pub sinks: SinkSettings,
+    /// Whether the machine is measured, and whose file system.
+    pub host_metrics: Option<PathBuf>,
     /// How long Prometheus may take to read a value; zero disables its format. A time
     /// below a second counts as one.
     pub prometheus_retention: Duration,
@@ -35,6 +42,8 @@ impl Default for Settings {
             prefix: "consul".to_owned(),
             host: String::new(),
             filter,
+            sinks: SinkSettings::default(),
+            host_metrics: None,
             prometheus_retention: Duration::ZERO,
         }
     }

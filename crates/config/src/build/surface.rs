@@ -195,6 +195,7 @@ pub(super) fn telemetry(build: &mut Build<'_>) -> TelemetryConfig {
         statsite_address: settings.text("telemetry.statsite_address"),
         dogstatsd_addr: settings.text("telemetry.dogstatsd_addr"),
         dogstatsd_tags: settings.list("telemetry.dogstatsd_tags"),
+        retry_failed_connection: settings.bool("telemetry.retry_failed_connection"),
         enable_host_metrics: settings.bool("telemetry.enable_host_metrics"),
     }
 }

@@ -138,5 +138,5 @@ pub(super) const OPTIONS: &[Opt] = &[
 ];
 
 const fn circonus(key: &'static str) -> Opt {
-    text(key, "", "Circonus collector.").of(Feature::TelemetrySinks)
+    text(key, "", "Circonus collector.").of(Feature::Circonus)
 }

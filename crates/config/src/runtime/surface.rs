@@ -306,6 +306,8 @@ pub struct TelemetryConfig {
     pub dogstatsd_addr: String,
     /// Tags for DogStatsD.
     pub dogstatsd_tags: Vec<String>,
+    /// Whether a collector that cannot be reached at the start is tried again.
+    pub retry_failed_connection: bool,
     /// Metrics of the machine.
     pub enable_host_metrics: bool,
 }
