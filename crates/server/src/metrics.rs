@@ -43,11 +43,25 @@ const COMMANDS: &[Measured] = &[
         Some(&names::CATALOG_DEREGISTER),
         Apply::Plain(&names::FSM_DEREGISTER),
     ),
+    measured("Coordinate.BatchUpdate", None, Apply::Plain(&names::FSM_COORDINATE_BATCH_UPDATE)),
     measured("KVS.Apply", Some(&names::KVS_APPLY), Apply::ByOp(&names::FSM_KVS)),
     measured("Tombstone.Reap", None, Apply::ByOp(&names::FSM_TOMBSTONE)),
+    measured(
+        "PreparedQuery.Apply",
+        Some(&names::PREPARED_QUERY_APPLY),
+        Apply::ByOp(&names::FSM_PREPARED_QUERY),
+    ),
     measured("Session.Apply", Some(&names::SESSION_APPLY), Apply::ByOp(&names::FSM_SESSION)),
     measured("Txn.Apply", Some(&names::TXN_APPLY), Apply::Plain(&names::FSM_TXN)),
     measured("ConnectCA.Apply", None, Apply::Twice(&names::FSM_CA, &names::CONSUL_FSM_CA)),
+];
+
+/// Reads that are measured from request to reply; most are only counted.
+const READS: &[(&str, &Timer<0>)] = &[
+    ("Txn.Read", &names::TXN_READ),
+    ("PreparedQuery.Execute", &names::PREPARED_QUERY_EXECUTE),
+    ("PreparedQuery.ExecuteRemote", &names::PREPARED_QUERY_EXECUTE_REMOTE),
+    ("PreparedQuery.Explain", &names::PREPARED_QUERY_EXPLAIN),
 ];
 
 /// Operations that are measured by a name of their own from request to reply.
@@ -123,6 +137,7 @@ pub(crate) struct CallMetrics {
     queries: CounterHandle,
     blocking: GaugeHandle,
     consistent: TimerHandle,
+    reads: Vec<(&'static str, TimerHandle)>,
     writes: Timers,
     interests: [Interests; 4],
 }
@@ -140,6 +155,7 @@ impl CallMetrics {
             queries: names::RPC_QUERY.handle([]),
             blocking: names::RPC_QUERIES_BLOCKING.handle([]),
             consistent: names::RPC_CONSISTENT_READ.handle([]),
+            reads: READS.iter().map(|(query, timer)| (*query, timer.handle([]))).collect(),
             writes,
             interests: [
                 Interests::new(
@@ -186,9 +202,18 @@ impl CallMetrics {
         self.consistent.record_since(start);
     }
 
-    /// A command was answered.
-    pub(crate) fn wrote(&self, operation: Operation, took: Duration) {
-        self.writes.record(operation, took);
+    /// A query was answered, or failed.
+    pub(crate) fn read(&self, query: &'static str, call: Call, start: Instant) {
+        if let Some((_, timer)) = self.reads.iter().find(|(known, _)| *known == query) {
+            timer.record_since(start);
+        }
+        call.record(query, "read", start);
+    }
+
+    /// A command was answered, or failed.
+    pub(crate) fn wrote(&self, operation: Operation, call: Call, start: Instant) {
+        self.writes.record(operation, start.elapsed());
+        call.record(operation.0, "write", start);
     }
 
     /// A query for a service was answered.
@@ -198,6 +223,26 @@ impl CallMetrics {
         if let Some(of) = found {
             of.count(interest);
         }
+    }
+}
+
+/// What is told of each call where `prefix_filter` asks for `rpc.server.call` by name.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    /// Whether it failed.
+    pub(crate) errored: bool,
+    /// Whether this server leads.
+    pub(crate) leads: bool,
+}
+
+impl Call {
+    fn record(self, method: &'static str, request_type: &'static str, start: Instant) {
+        if !telemetry::measures_calls() {
+            return;
+        }
+        let text = |yes| if yes { "true" } else { "false" };
+        let labels = [method, text(self.errored), request_type, "internal", text(self.leads)];
+        names::RPC_SERVER_CALL.record(labels.map(Into::into), start.elapsed());
     }
 }
 

@@ -13,6 +13,7 @@ use types::Index;
 
 use crate::Server;
 use crate::live::Live;
+use crate::metrics::Call;
 
 /// A wait is stretched by up to this part of itself, so that clients that started
 /// together do not come back together.
@@ -71,7 +72,11 @@ impl Server {
         self.check_datacenter(&options.datacenter)?;
         let metrics = &self.shared.metrics;
         metrics.query();
-        let answer = self.find(&query, options).await?;
+        let start = std::time::Instant::now();
+        let answer = self.find(&query, options).await;
+        let call = Call { errored: answer.is_err(), leads: self.raft().is_leader() };
+        metrics.read(query.name(), call, start);
+        let answer = answer?;
         if let Some(interest) = query.interest(answer.reply()) {
             metrics.interest(query.name(), &interest);
         }

@@ -9,6 +9,7 @@ use types::SecretId;
 
 use crate::Server;
 use crate::fsm::FsmReply;
+use crate::metrics::Call;
 
 /// A command's reply, of a type that only the command knows.
 type Reply = Box<dyn Any + Send>;
@@ -23,7 +24,8 @@ impl Server {
     ) -> Result<Box<dyn Any + Send>, CallError> {
         let (start, operation) = (Instant::now(), (command.name(), command.op()));
         let outcome = self.run(command, token).await;
-        self.shared.metrics.wrote(operation, start.elapsed());
+        let call = Call { errored: outcome.is_err(), leads: self.raft().is_leader() };
+        self.shared.metrics.wrote(operation, call, start);
         outcome
     }
 

@@ -249,6 +249,11 @@ impl Metrics {
     }
 }
 
+/// Whether `rpc.server.call` is wanted, which has more labels than is good for every call.
+pub fn measures_calls() -> bool {
+    CURRENT.get().is_some_and(|current| current.load().measures_calls())
+}
+
 fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -15,7 +15,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, U
 
 use crate::aggregate::{Kind, Reading, State};
 use crate::filter::Filter;
-use crate::names::METRICS;
+use crate::names::{METRICS, RPC_SERVER_CALL};
 use crate::prometheus::Exposition;
 use crate::series::MetricName;
 use crate::sink::{Feed, Sink};
@@ -154,6 +154,7 @@ pub(crate) struct Recorder {
     /// Seconds for which Prometheus finds a value; zero while it is off.
     retention_s: u64,
     filter: RwLock<Filter>,
+    measures_calls: AtomicBool,
     shards: [RwLock<Shard>; SHARDS],
     count: AtomicUsize,
     full: AtomicBool,
@@ -170,7 +171,9 @@ impl Recorder {
         now_s: u64,
     ) -> Self {
         let intervals = Intervals { start_s: interval_start(now_s), finished: VecDeque::new() };
+        let calls = naming.full(Kind::Sample, RPC_SERVER_CALL.metric().name);
         Self {
+            measures_calls: AtomicBool::new(filter.keeps(&calls)),
             naming,
             sinks: sinks.into_iter().map(Arc::new).collect(),
             retention_s,
@@ -195,11 +198,22 @@ impl Recorder {
         &self.sinks
     }
 
+    /// Whether `rpc.server.call` is kept.
+    pub(crate) fn measures_calls(&self) -> bool {
+        self.measures_calls.load(Ordering::Relaxed)
+    }
+
+    fn keeps_calls(&self, filter: &Filter) -> bool {
+        let metric = RPC_SERVER_CALL.metric();
+        filter.keeps(&self.naming.full(metric.kind, metric.name))
+    }
+
     /// Replaces the filter, also for the series that exist.
     pub(crate) fn set_filter(&self, filter: Filter) {
         for series in self.all() {
             series.kept.store(filter.keeps(&series.name), Ordering::Relaxed);
         }
+        self.measures_calls.store(self.keeps_calls(&filter), Ordering::Relaxed);
         *self.filter.write().unwrap_or_else(PoisonError::into_inner) = filter;
     }
 

@@ -7,6 +7,7 @@
 mod edges;
 mod exceptions;
 mod limits;
+mod metrics;
 mod purity;
 mod source;
 mod text;
@@ -76,6 +77,7 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Report> {
     findings.extend(purity::check(root, &sources));
     findings.extend(text::check(root, &files)?);
     findings.extend(sources.iter().filter_map(text::module_docs));
+    findings.extend(metrics::check(&sources));
     findings.sort();
     Ok(Report { findings, measures })
 }

@@ -158,7 +158,8 @@ impl Visit for LogEvent {
 /// A value as Consul quotes it: bare if all of it is between `-` and `~`.
 fn push_value(line: &mut String, value: &str) {
     let bare = !value.is_empty() && value.bytes().all(|byte| (0x2d..=0x7e).contains(&byte));
-    let list = value.starts_with('[') && value.ends_with(']') && !value.contains('"');
+    // A list of words is bare; members of a cluster are told as one text.
+    let list = value.starts_with('[') && value.ends_with(']') && !value.contains(['"', '{']);
     if bare || list {
         line.push_str(value);
         return;
@@ -224,6 +225,7 @@ mod tests {
         assert_eq!(tail(&[("a", "x y"), ("b", "")]), "Synced service: a=\"x y\" b=\"\"");
         assert_eq!(tail(&[("e", "say \"hi\"\tnow")]), "Synced service: e=\"say \\\"hi\\\"\\tnow\"");
         assert_eq!(tail(&[("l", "[a, b]")]), "Synced service: l=[a, b]");
+        assert_eq!(tail(&[("s", "[{ID:1 A:2}]")]), "Synced service: s=\"[{ID:1 A:2}]\"");
         assert_eq!(tail(&[("o", "one\ntwo")]), "Synced service:\n  o=\n  | one\n  | two");
     }
 
