@@ -117,10 +117,9 @@ impl Metrics {
 
     /// Sends to all collectors, until `stop`.
     async fn run_sinks(&self, stop: watch::Receiver<bool>) {
-        let sinks = self.shared.recorder.sinks().iter();
         let mut running = tokio::task::JoinSet::new();
-        for sink in sinks.cloned() {
-            let stop = stop.clone();
+        for sink in self.shared.recorder.sinks() {
+            let (sink, stop) = (Arc::clone(sink), stop.clone());
             running.spawn(async move { sink.run(stop).await });
         }
         while running.join_next().await.is_some() {}

@@ -107,3 +107,125 @@ pub enum Feature {
 
 /// The features that exist. Adding one here makes its options take effect.
 pub const BUILT: &[Feature] = &[Feature::Agent, Feature::Coordinates, Feature::TelemetrySinks];
+
+/// One option.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    /// Dotted path, lower-case.
+    pub key: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Its default as text; empty for none or for one that depends on others.
+    pub default: &'static str,
+    /// Whether a reload applies it.
+    pub reloadable: bool,
+    /// Whether it belongs to the Enterprise edition: a warning, no effect.
+    pub enterprise: bool,
+    /// Whether its value is never shown.
+    pub secret: bool,
+    /// What gives it its effect.
+    pub feature: Feature,
+    /// One line for people.
+    pub help: &'static str,
+}
+
+impl Opt {
+    const fn new(key: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Self {
+        Self {
+            key,
+            kind,
+            default,
+            reloadable: false,
+            enterprise: false,
+            secret: false,
+            feature: Feature::Agent,
+            help,
+        }
+    }
+
+    const fn reloads(mut self) -> Self {
+        self.reloadable = true;
+        self
+    }
+
+    const fn enterprise(mut self) -> Self {
+        self.enterprise = true;
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    const fn of(mut self, feature: Feature) -> Self {
+        self.feature = feature;
+        self
+    }
+
+    /// Whether setting it changes nothing because its feature is not built.
+    pub fn is_without_effect(&self) -> bool {
+        !self.enterprise && !BUILT.contains(&self.feature)
+    }
+}
+
+const fn flag(key: &'static str, default: bool, help: &'static str) -> Opt {
+    Opt::new(key, Kind::Bool, if default { "true" } else { "false" }, help)
+}
+
+const fn int(key: &'static str, default: &'static str, help: &'static str) -> Opt {
+    Opt::new(key, Kind::Int, default, help)
+}
+
+const fn float(key: &'static str, default: &'static str, help: &'static str) -> Opt {
+    Opt::new(key, Kind::Float, default, help)
+}
+
+const fn text(key: &'static str, default: &'static str, help: &'static str) -> Opt {
+    Opt::new(key, Kind::Str, default, help)
+}
+
+const fn duration(key: &'static str, default: &'static str, help: &'static str) -> Opt {
+    Opt::new(key, Kind::Duration, default, help)
+}
+
+const fn list(key: &'static str, help: &'static str) -> Opt {
+    Opt::new(key, Kind::List, "", help)
+}
+
+const fn map(key: &'static str, help: &'static str) -> Opt {
+    Opt::new(key, Kind::Map, "", help)
+}
+
+const fn of_kind(key: &'static str, kind: Kind, help: &'static str) -> Opt {
+    Opt::new(key, kind, "", help)
+}
+
+/// The help text, and mark, of options that the agent sets by itself whatever a
+/// source says (`reference/config.md` section 8).
+pub(crate) const NOT_CONFIGURABLE: &str = "Not configurable.";
+
+/// The lists by subject.
+const SUBJECTS: &[&[Opt]] =
+    &[agent::OPTIONS, surface::OPTIONS, security::OPTIONS, cluster::OPTIONS];
+
+/// Every option, by subject.
+pub fn all() -> impl Iterator<Item = &'static Opt> {
+    SUBJECTS.iter().flat_map(|subject| subject.iter())
+}
+
+/// The option of a dotted key.
+pub fn find(key: &str) -> Option<&'static Opt> {
+    index().get(key).copied()
+}
+
+/// Whether some option lies below the dotted path `path`.
+pub(crate) fn is_block(path: &str) -> bool {
+    let prefix = format!("{path}.");
+    index().range(prefix.as_str()..).next().is_some_and(|(key, _)| key.starts_with(&prefix))
+}
+
+fn index() -> &'static BTreeMap<&'static str, &'static Opt> {
+    static INDEX: OnceLock<BTreeMap<&'static str, &'static Opt>> = OnceLock::new();
+    INDEX.get_or_init(|| all().map(|option| (option.key, option)).collect())
+}
