@@ -14,6 +14,7 @@ use crate::catalog::{Node, NodeService};
 use crate::check::HealthCheck;
 use crate::kv::KvEntry;
 use crate::session::Session;
+use crate::stored::Stored;
 
 /// One operation: exactly one of the fields is set. If there are several, the first
 /// one counts.
@@ -269,28 +270,17 @@ impl Serialize for TxnResult {
         match self {
             TxnResult::Kv(entry) => map.serialize_entry("KV", entry)?,
             TxnResult::Node(node) => map.serialize_entry("Node", node)?,
-            TxnResult::Service(service) if for_people && service.tags.is_empty() => {
-                map.serialize_entry("Service", &with_null(service, "Tags")?)?;
+            TxnResult::Service(service) if for_people => {
+                map.serialize_entry("Service", &Stored(&**service))?;
             }
             TxnResult::Service(service) => map.serialize_entry("Service", service)?,
-            TxnResult::Check(check) if for_people && check.service_tags.is_empty() => {
-                map.serialize_entry("Check", &with_null(check, "ServiceTags")?)?;
+            TxnResult::Check(check) if for_people => {
+                map.serialize_entry("Check", &Stored(&**check))?;
             }
             TxnResult::Check(check) => map.serialize_entry("Check", check)?,
         }
         map.end()
     }
-}
-
-fn with_null<T: Serialize, E: serde::ser::Error>(
-    row: &T,
-    field: &str,
-) -> Result<serde_json::Value, E> {
-    let mut value = serde_json::to_value(row).map_err(E::custom)?;
-    if let Some(field) = value.get_mut(field) {
-        *field = serde_json::Value::Null;
-    }
-    Ok(value)
 }
 
 #[cfg(test)]

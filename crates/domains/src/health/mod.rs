@@ -7,6 +7,7 @@ mod endpoint;
 mod query;
 
 pub use query::{HealthChecksOfService, HealthNode, HealthService, HealthState};
+pub(crate) use query::{keep_visible, with_checks};
 
 use contract::Domain;
 

@@ -7,12 +7,12 @@ use acl::{Authorizer, PermissionDenied};
 use contract::{CallError, Found, Interest, Pruned, Query};
 use filter::schemas;
 use store::{Reader, State};
-use types::catalog::CheckServiceNode;
+use types::catalog::{CheckServiceNode, Node};
 use types::check::{HealthCheck, Status};
 
 use crate::catalog::{
     self, CHECKS, CHECKS_BY_INSTANCE, CHECKS_BY_SERVICE, InstanceSelection, NODES, RowFilter,
-    instance_key, node_key, service_key,
+    ServiceRow, instance_key, node_key, service_key,
 };
 use crate::coordinate::Near;
 
@@ -167,15 +167,7 @@ impl Query for HealthService {
         let state = reader.unwatched();
         let entries = rows
             .into_iter()
-            .map(|(node, row)| {
-                let on_node = instance_key(row.node.as_str(), "");
-                let of_instance = instance_key(row.node.as_str(), row.service.id.as_str());
-                let checks = state
-                    .secondary(&CHECKS, CHECKS_BY_INSTANCE, on_node.as_bytes())
-                    .chain(state.secondary(&CHECKS, CHECKS_BY_INSTANCE, of_instance.as_bytes()))
-                    .collect();
-                CheckServiceNode { node, service: Arc::clone(&row.service), checks }
-            })
+            .map(|(node, row)| with_checks(state, node, &row))
             .filter(|entry: &CheckServiceNode| {
                 !self.passing_only || entry.checks.iter().all(|c| c.status == Status::Passing)
             })
@@ -184,19 +176,7 @@ impl Query for HealthService {
     }
 
     fn prune(&self, who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply> {
-        if who.allows_everything() {
-            return Pruned::nothing(reply);
-        }
-        let mut kept = Pruned::keep(reply, |entry| {
-            let (node, service) = (entry.node.node.as_str(), entry.service.service.as_str());
-            catalog::can_see_instance(who, node, service)
-        });
-        for entry in &mut kept.reply {
-            let before = entry.checks.len();
-            entry.checks.retain(|check| catalog::can_see_check(who, check));
-            kept.removed |= entry.checks.len() < before;
-        }
-        kept
+        keep_visible(who, reply)
     }
 
     fn refine(&self, mut reply: Self::Reply) -> Result<Self::Reply, CallError> {
@@ -207,4 +187,35 @@ impl Query for HealthService {
     fn interest<'q>(&'q self, reply: &Self::Reply) -> Option<Interest<'q>> {
         Some(self.selection.interest(!reply.is_empty()))
     }
+}
+
+/// An instance with the checks of its node, then its own.
+pub(crate) fn with_checks(state: &State, node: Arc<Node>, row: &ServiceRow) -> CheckServiceNode {
+    let on_node = instance_key(row.node.as_str(), "");
+    let of_instance = instance_key(row.node.as_str(), row.service.id.as_str());
+    let checks = state
+        .secondary(&CHECKS, CHECKS_BY_INSTANCE, on_node.as_bytes())
+        .chain(state.secondary(&CHECKS, CHECKS_BY_INSTANCE, of_instance.as_bytes()))
+        .collect();
+    CheckServiceNode { node, service: Arc::clone(&row.service), checks }
+}
+
+/// Takes away instances, and checks of the others, that may not be seen.
+pub(crate) fn keep_visible(
+    who: &Authorizer,
+    rows: Vec<CheckServiceNode>,
+) -> Pruned<Vec<CheckServiceNode>> {
+    if who.allows_everything() {
+        return Pruned::nothing(rows);
+    }
+    let mut kept = Pruned::keep(rows, |entry| {
+        let (node, service) = (entry.node.node.as_str(), entry.service.service.as_str());
+        catalog::can_see_instance(who, node, service)
+    });
+    for entry in &mut kept.reply {
+        let before = entry.checks.len();
+        entry.checks.retain(|check| catalog::can_see_check(who, check));
+        kept.removed |= entry.checks.len() < before;
+    }
+    kept
 }
