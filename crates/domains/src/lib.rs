@@ -12,7 +12,9 @@
 pub mod catalog;
 pub mod connect_ca;
 pub mod coordinate;
+pub mod federation_state;
 pub mod health;
+pub mod internal_ui;
 pub mod kv;
 pub mod session;
 pub mod txn;
@@ -28,6 +30,8 @@ pub const ALL: &[&Domain] = &[
     &txn::DOMAIN,
     &connect_ca::DOMAIN,
     &coordinate::DOMAIN,
+    &federation_state::DOMAIN,
+    &internal_ui::DOMAIN,
 ];
 
 /// The tables of all domains, in the order in which a state lays them out.

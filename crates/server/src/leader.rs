@@ -19,7 +19,7 @@ use types::check::{HealthCheck, Status};
 use types::member::{Member, MemberStatus};
 use types::{Index, SecretId};
 
-use crate::{Server, authority, coordinates, session_expiry};
+use crate::{Server, authority, coordinates, federation, session_expiry};
 
 /// How often members are compared with the catalog when nothing happens.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
@@ -48,12 +48,13 @@ pub async fn run(
         tracing::info!(target: "agent.server", "cluster leadership acquired");
         tokio::select! {
             // The authority is made while the other duties run: nothing waits for it.
-            ((), (), (), ()) = async {
+            ((), (), (), (), ()) = async {
                 tokio::join!(
                     lead(&server, &own, &mut members),
                     session_expiry::run(&server),
                     authority::establish(&server),
                     coordinates::run(&server),
+                    federation::run(&server),
                 )
             } => {}
             () = until(&mut roles, false) => {

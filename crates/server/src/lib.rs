@@ -13,6 +13,7 @@
 
 mod authority;
 mod coordinates;
+mod federation;
 pub mod fsm;
 pub mod leader;
 pub mod live;

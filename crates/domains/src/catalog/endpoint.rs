@@ -4,6 +4,7 @@ use contract::{CacheKind, Call, CallError, Encoding, Request, Response, Route, V
 use types::catalog::{DeregisterRequest, RegisterRequest};
 
 use super::command::{Deregister, Register};
+use super::manual_ip;
 use super::query::{
     CatalogNode, CatalogNodeServices, CatalogNodes, CatalogService, CatalogServices,
 };
@@ -21,6 +22,7 @@ pub(super) const ROUTES: &[Route] = &[
     Route { path: "/v1/catalog/node/", verbs: &[Verb::get(node)] },
     Route { path: "/v1/catalog/node-services/", verbs: &[Verb::get(node_services)] },
     Route { path: "/v1/catalog/gateway-services/", verbs: &[Verb::get(gateway_services)] },
+    Route { path: "/v1/internal/service-virtual-ip", verbs: &[Verb::put(manual_ip::assign)] },
 ];
 
 const DECODE: &str = "Request decode failed: ";

@@ -12,6 +12,9 @@ use super::table::{SERVICES, SERVICES_BY_NAME, node_key, service_key};
 /// When the last instance of any service went away.
 const LAST_EXTINCTION: &str = "service_last_extinction";
 
+/// The index of all instances that are mesh gateways.
+pub(crate) const MESH_GATEWAYS: &str = "peer.~:service_kind.mesh-gateway";
+
 fn node_name(node: &str) -> String {
     format!("peer.~:node.{}", node.to_lowercase())
 }

@@ -16,6 +16,7 @@ mod apply;
 mod command;
 mod endpoint;
 mod index;
+mod manual_ip;
 mod query;
 mod selection;
 mod table;
@@ -28,7 +29,10 @@ pub(crate) use apply::{
     node_by_id, put_check, put_node, put_service, remove_check, remove_node, remove_service,
 };
 pub use command::{Deregister, Register};
+pub(crate) use index::MESH_GATEWAYS;
 pub use index::{node_index, service_index};
+pub use manual_ip::{NestedName, PeeredServiceName, UpdateVirtualIp, UpdateVirtualIpReply};
+pub(crate) use query::GatewayServices;
 pub use query::{
     CatalogNode, CatalogNodeServices, CatalogNodes, CatalogService, CatalogServices,
     NodeServiceList, NodeServices, PtrLookup, PtrTarget, VirtualIp,
@@ -49,7 +53,11 @@ use contract::{CommandDef, Domain};
 pub const DOMAIN: Domain = Domain {
     name: "catalog",
     tables: &[&NODES, &SERVICES, &CHECKS, &SERVICE_VIRTUAL_IPS, &FREE_VIRTUAL_IPS],
-    commands: &[CommandDef::of::<Register>(), CommandDef::of::<Deregister>()],
+    commands: &[
+        CommandDef::of::<Register>(),
+        CommandDef::of::<Deregister>(),
+        CommandDef::of::<UpdateVirtualIp>(),
+    ],
     records: RECORDS,
     routes: endpoint::ROUTES,
 };

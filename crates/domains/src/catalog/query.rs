@@ -375,9 +375,9 @@ impl Query for PtrLookup {
 
 /// The services that a gateway serves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct GatewayServices {
+pub(crate) struct GatewayServices {
     /// The gateway.
-    pub(super) gateway: String,
+    pub(crate) gateway: String,
 }
 
 impl Query for GatewayServices {

@@ -118,6 +118,12 @@ pub(crate) fn has_meta(node: &Node, wanted: &BTreeMap<String, String>) -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RowFilter(String);
 
+impl From<&str> for RowFilter {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
 impl RowFilter {
     /// The filter of an HTTP request.
     pub fn parse(request: &Request) -> Self {

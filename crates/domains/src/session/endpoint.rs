@@ -72,7 +72,7 @@ fn node(request: &Request) -> Result<Call, CallError> {
 
 fn list(request: &Request) -> Result<Call, CallError> {
     let options = request.read_options()?;
-    Ok(Call::read(Sessions, options))
+    Ok(Call::read(Sessions, options).with_facts_of_errors())
 }
 
 /// The body of a creation (`reference/http-api.md` 3.2). All of it is optional, and

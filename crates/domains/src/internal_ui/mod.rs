@@ -1,0 +1,31 @@
+//! What the web UI reads: nodes and services with everything that is known of them, in
+//! one answer each (`reference/http-api.md` 2.18).
+//!
+//! It has no tables of its own. Gateways, intentions and what other clusters export are
+//! made by config entries and peerings, of which there are none yet: those lists are empty.
+
+mod endpoint;
+mod nodes;
+mod overview;
+mod services;
+mod summary;
+mod topology;
+
+pub use nodes::{NodeDump, NodeInfo};
+pub use overview::CatalogOverview;
+pub use services::{ExportedServices, ServiceDump};
+pub use topology::ServiceTopology;
+
+use contract::Domain;
+
+/// The reads of the web UI.
+pub const DOMAIN: Domain = Domain {
+    name: "internal_ui",
+    tables: &[],
+    commands: &[],
+    records: &[],
+    routes: endpoint::ROUTES,
+};
+
+#[cfg(test)]
+mod tests;
