@@ -295,6 +295,8 @@ fn routes(handle: &AgentHandle, local: &Local) -> Router {
     router.add_local(endpoint::health::routes(local));
     router.add_local(endpoint::maintenance::routes(local));
     router.add_local(endpoint::acl::routes());
+    router.add_local(endpoint::metrics_proxy::routes(handle));
+    router.add_local(endpoint::keyring::routes(handle.authorizer()));
     router.add_local(endpoint::not_yet::routes());
     router
 }

@@ -1,11 +1,15 @@
 //! `/v1/agent/`: the agent itself. Services and checks have files of their own.
 
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
 use ::acl::{Permission, Resource};
 use contract::{CallError, Request, Response};
 use http::Method;
 use http_server::{LocalRoute, Reply};
 use serde::Serialize;
 use serde_json::{Value, json as value};
+use tokio::net::TcpStream;
 use types::catalog::Meta;
 use types::coordinate::Coordinate;
 use types::member::Member;
@@ -30,7 +34,7 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
         ),
         put(
             "/v1/agent/join/",
-            handler(agent, |agent, request| async move { join(&agent, &request) }),
+            handler(agent, |agent, request| async move { join(&agent, &request).await }),
         ),
         put(
             "/v1/agent/leave",
@@ -235,14 +239,58 @@ static MEMBER: filter::Schema<Member> = filter::Schema {
     ],
 };
 
-/// Joining needs gossip, which this version does not have.
-fn join(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
+/// How long an agent that is to be joined may take to answer.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Joining needs gossip, which this version does not have. Whether there is anybody to
+/// join is found out all the same: it is the likelier mistake.
+async fn join(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
     require(agent, request, true)?;
-    Err(CallError::failed(format!(
-        "1 error occurred:\n\t* Failed to join {}: this version of Proconsul runs a single server; \
-         joining other agents is not available yet\n\n",
-        request.tail
-    )))
+    let ports = &agent.config().ports;
+    let wan = request.params.has("wan").then(|| ports.serf_wan.unwrap_or(DEFAULT_WAN_PORT));
+    let address = request.tail.as_str();
+    let reason = match dial(address, wan.unwrap_or(ports.serf_lan)).await {
+        Err(reason) => reason,
+        Ok(()) => format!(
+            "Failed to join {address}: this version of Proconsul runs a single server; joining \
+             other agents is not available yet"
+        ),
+    };
+    Err(CallError::failed(format!("1 error occurred:\n\t* {reason}\n\n")))
+}
+
+/// The port of the WAN pool of an agent that is in none.
+const DEFAULT_WAN_PORT: u16 = 8302;
+
+/// Connects to an address, which may be without a port. The error is Consul's.
+async fn dial(address: &str, default_port: u16) -> Result<(), String> {
+    let parsed = address.parse::<SocketAddr>();
+    let found = match (parsed, address.parse::<IpAddr>()) {
+        (Ok(socket), _) => Some(socket),
+        (_, Ok(ip)) => Some(SocketAddr::new(ip, default_port)),
+        _ => {
+            let with_port = match address.rsplit_once(':') {
+                Some(_) => address.to_owned(),
+                None => format!("{address}:{default_port}"),
+            };
+            let looked_up = tokio::net::lookup_host(with_port).await.ok();
+            looked_up.filter(|_| !address.is_empty()).and_then(|mut all| all.next())
+        }
+    };
+    let Some(socket) = found else {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        return Err(format!("Failed to resolve {address}: lookup {host}: no such host"));
+    };
+    let refused = |reason: &str| format!("Failed to join {socket}: dial tcp {socket}: {reason}");
+    match tokio::time::timeout(JOIN_TIMEOUT, TcpStream::connect(socket)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            let text = error.to_string().to_lowercase();
+            let words = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);
+            Err(refused(&format!("connect: {words}")))
+        }
+        Err(_) => Err(refused("i/o timeout")),
+    }
 }
 
 fn force_leave(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
