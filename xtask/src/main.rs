@@ -3,6 +3,8 @@
 mod bench;
 mod conformance;
 mod durability;
+mod linearizability;
+mod live;
 mod sim;
 mod tidy;
 
@@ -20,6 +22,10 @@ const USAGE: &str = "usage: cargo xtask <chore>
   tidy --aims   also list what is above an aim but below the hard stop
   durability    kill a server again and again under writers: nothing acknowledged is lost
                 [--short] [--restarts N] [--seed N] [--consul BIN]
+  linearizability
+                check-and-set, locks and transactions of concurrent clients on a server that is
+                killed and paused: what they saw has an order that explains it
+                [--short] [--seconds N] [--seed N] [--consul BIN]
   sim           simulate clusters under faults, seed by seed; `sim --help` lists its options
 ";
 
@@ -56,6 +62,9 @@ fn run() -> anyhow::Result<ExitCode> {
         ["sim", options @ ..] => sim::run(root, options),
         ["durability", options @ ..] => {
             durability::run(root, options, &mut |text| say(&mut out, text))
+        }
+        ["linearizability", options @ ..] => {
+            linearizability::run(root, options, &mut |text| say(&mut out, text))
         }
         _ => {
             say(&mut out, USAGE);

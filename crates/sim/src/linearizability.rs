@@ -1,25 +1,12 @@
 //! Whether what clients saw of one register could have come from a register.
-//!
-//! The search of Wing and Gong with the memory of Lowe: operations are put in an order that
-//! respects real time, one after the other; what was tried from a state with the same
-//! operations done is not tried again. Each register is checked by itself, as linearizability
-//! is local (Herlihy and Wing).
 
-use std::collections::BTreeSet;
+use ::linearizability::Model;
+pub use ::linearizability::Verdict;
 
 use crate::machine::Write;
 
-/// What a client did and saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// When it began.
-    pub called: u64,
-    /// When its outcome was known; `None` if it never was. Such an operation may have had its
-    /// effect at any time after `called`, or never.
-    pub returned: Option<u64>,
-    /// What it was.
-    pub act: Act,
-}
+/// What a client did to a register and saw.
+pub type Operation = ::linearizability::Operation<Act>;
 
 /// What was done, with the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,156 +17,28 @@ pub enum Act {
     Write(Write, bool),
 }
 
-/// What the checker says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// There is an order that explains all.
-    Linearizable,
-    /// There is none.
-    Impossible,
-    /// The search was ended before it was over.
-    Undecided,
+/// A register that begins empty.
+struct Register;
+
+impl Model for Register {
+    type State = String;
+    type Act = Act;
+
+    fn initial(&self) -> String {
+        String::new()
+    }
+
+    fn apply(&self, act: &Act, is_known: bool, value: &mut String) -> bool {
+        match act {
+            Act::Read(seen) => seen == value,
+            Act::Write(write, outcome) => write.apply_to(value) == *outcome || !is_known,
+        }
+    }
 }
 
-/// Checks the history of one register that begins empty, in at most `steps_max` steps.
+/// Checks the history of one register, in at most `steps_max` steps.
 pub fn check(history: &[Operation], steps_max: usize) -> Verdict {
-    Search::new(history).run(steps_max)
-}
-
-/// Marks the end of the list of events.
-const NONE: usize = usize::MAX;
-
-/// A call or a return, in a list from which those that are done are taken out.
-struct Event {
-    operation: usize,
-    is_call: bool,
-    before: usize,
-    after: usize,
-}
-
-struct Search<'a> {
-    history: &'a [Operation],
-    events: Vec<Event>,
-    /// By operation: its call, and its return if there is one.
-    places: Vec<(usize, usize)>,
-    /// Returns that are still in the list.
-    returns_left: usize,
-    done: Vec<u64>,
-    value: String,
-    /// The calls that are done and the value before each.
-    stack: Vec<(usize, String)>,
-    seen: BTreeSet<(Vec<u64>, String)>,
-}
-
-impl<'a> Search<'a> {
-    fn new(history: &'a [Operation]) -> Self {
-        let mut order: Vec<(u64, bool, usize)> = Vec::new();
-        for (operation, what) in history.iter().enumerate() {
-            order.push((what.called, false, operation));
-            order.extend(what.returned.map(|returned| (returned, true, operation)));
-        }
-        // At one time calls come first: they may overlap what returns then.
-        order.sort_unstable();
-        let mut places = vec![(NONE, NONE); history.len()];
-        // A place before the first event, so that each has one before it.
-        let mut events = vec![Event { operation: NONE, is_call: false, before: NONE, after: NONE }];
-        for (_, is_return, operation) in order {
-            let place = events.len();
-            events[place - 1].after = place;
-            let before = place - 1;
-            events.push(Event { operation, is_call: !is_return, before, after: NONE });
-            match is_return {
-                false => places[operation].0 = place,
-                true => places[operation].1 = place,
-            }
-        }
-        Search {
-            history,
-            events,
-            places,
-            returns_left: history.iter().filter(|what| what.returned.is_some()).count(),
-            done: vec![0; history.len().div_ceil(64)],
-            value: String::new(),
-            stack: Vec::new(),
-            seen: BTreeSet::new(),
-        }
-    }
-
-    fn run(mut self, steps_max: usize) -> Verdict {
-        let mut place = self.events[0].after;
-        for _ in 0..steps_max {
-            if self.returns_left == 0 {
-                return Verdict::Linearizable;
-            }
-            let is_call = place != NONE && self.events[place].is_call;
-            if is_call && self.try_call(place) {
-                place = self.events[0].after;
-            } else if is_call {
-                place = self.events[place].after;
-            } else if let Some(call) = self.undo() {
-                place = self.events[call].after;
-            } else {
-                return Verdict::Impossible;
-            }
-        }
-        Verdict::Undecided
-    }
-
-    /// Does the operation next, if its outcome is right and this was not tried before.
-    fn try_call(&mut self, call: usize) -> bool {
-        let operation = self.events[call].operation;
-        let before = self.value.clone();
-        let is_right = match &self.history[operation] {
-            Operation { act: Act::Read(seen), .. } => *seen == before,
-            Operation { act: Act::Write(write, outcome), returned, .. } => {
-                write.apply_to(&mut self.value) == *outcome || returned.is_none()
-            }
-        };
-        self.done[operation / 64] |= 1 << (operation % 64);
-        if !is_right || !self.seen.insert((self.done.clone(), self.value.clone())) {
-            self.done[operation / 64] &= !(1 << (operation % 64));
-            self.value = before;
-            return false;
-        }
-        let (call, end) = self.places[operation];
-        self.take_out(call);
-        if end != NONE {
-            self.take_out(end);
-            self.returns_left -= 1;
-        }
-        self.stack.push((call, before));
-        true
-    }
-
-    fn undo(&mut self) -> Option<usize> {
-        let (call, before) = self.stack.pop()?;
-        let operation = self.events[call].operation;
-        self.value = before;
-        self.done[operation / 64] &= !(1 << (operation % 64));
-        let end = self.places[operation].1;
-        if end != NONE {
-            self.put_back(end);
-            self.returns_left += 1;
-        }
-        self.put_back(call);
-        Some(call)
-    }
-
-    fn take_out(&mut self, place: usize) {
-        let Event { before, after, .. } = self.events[place];
-        self.events[before].after = after;
-        if after != NONE {
-            self.events[after].before = before;
-        }
-    }
-
-    fn put_back(&mut self, place: usize) {
-        let Event { before, after, .. } = self.events[place];
-        self.events[before].after = place;
-        if after != NONE {
-            self.events[after].before = place;
-        }
-    }
+    ::linearizability::check(&Register, history, steps_max)
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::http::Connection;
 use super::item::Stamp;
-use super::server::{Running, Site, pause};
 use super::writer::Entry;
+use crate::live::http::Connection;
+use crate::live::server::{Running, Site, pause};
 
 /// Room for a few segments and snapshots.
 const DISK_BYTES: usize = 48 << 20;

@@ -1,8 +1,6 @@
 //! The durability test: a server is killed, `kill -9`, again and again while writers
 //! write, and each time everything that was acknowledged must be there.
 //!
-//! - `http`: a kept connection.
-//! - `server`: starting and killing the server, a real process.
 //! - `item`: what must be found of each thing written, as a small machine.
 //! - `writer`: concurrent writers with their items.
 //! - `verify`: reading everything back.
@@ -13,9 +11,7 @@
 //! make of it does not, so a seed narrows a failure down and does not replay it.
 
 mod full_disk;
-mod http;
 mod item;
-mod server;
 mod torn;
 mod verify;
 mod writer;
@@ -29,10 +25,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use self::server::{Site, pause};
 use self::torn::Damage;
 use self::verify::Verifier;
 use self::writer::Writer;
+use crate::live::server::{Running, Site, pause};
 
 const RESTARTS: u32 = 200;
 const RESTARTS_SHORT: u32 = 15;
@@ -81,7 +77,7 @@ pub(super) fn run(
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<ExitCode> {
     let options = Options::parse(words)?;
-    let consul = options.consul.clone().map_or_else(|| built(root), Ok)?;
+    let consul = options.consul.clone().map_or_else(|| crate::live::server::built(root), Ok)?;
     let consul = consul.canonicalize().with_context(|| consul.display().to_string())?;
     let seed = options.seed.unwrap_or_else(|| fastrand::Rng::new().u64(..1 << 32));
     let folder = tempfile::Builder::new().prefix("proconsul-durability-").tempdir()?;
@@ -115,16 +111,6 @@ pub(super) fn run(
             Ok(ExitCode::FAILURE)
         }
     }
-}
-
-/// The program that was built last for others to use.
-fn built(root: &Path) -> anyhow::Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
-    ["release", "fast", "debug"]
-        .into_iter()
-        .map(|profile| target.join(profile).join("consul"))
-        .find(|path| path.exists())
-        .context("there is no consul: build it, or name one with --consul")
 }
 
 /// What a run saw.
@@ -212,7 +198,7 @@ fn kills(
 }
 
 /// All writers write until the server is killed.
-fn round(writers: &mut [Writer], server: server::Running, time: Duration) -> anyhow::Result<()> {
+fn round(writers: &mut [Writer], server: Running, time: Duration) -> anyhow::Result<()> {
     let (address, killed) = (server.address, AtomicBool::new(false));
     let outcomes = std::thread::scope(|scope| {
         let killed = &killed;

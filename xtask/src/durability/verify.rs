@@ -7,9 +7,9 @@ use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::http::Connection;
 use super::item::{Fate, Item, Sighting, Stamp};
 use super::writer::{Entry, PREFIX, SERVICE, Writer};
+use crate::live::http::Connection;
 
 /// Reads that are compared from one restart to the next.
 const QUERIES: [&str; 4] = [

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::http::{Answer, Connection};
 use super::item::{Item, Sighting, Stamp};
+use crate::live::http::{Answer, Connection};
 
 /// Below this are the keys.
 pub(super) const PREFIX: &str = "durability/";

@@ -78,10 +78,21 @@ pub(super) const PLACES: &[Place] = &[
         ],
     ),
     place("cli", Ring::Shell, &["types", "acl", "filter", "config", "agent", "client"]),
+    place("linearizability", Ring::Tools, &[]),
     place(
         "sim",
         Ring::Tools,
-        &["types", "store", "raft", "wal", "acl", "filter", "contract", "domains"],
+        &[
+            "linearizability",
+            "types",
+            "store",
+            "raft",
+            "wal",
+            "acl",
+            "filter",
+            "contract",
+            "domains",
+        ],
     ),
     place("bench", Ring::Tools, &["types", "client"]),
     place(
@@ -105,7 +116,7 @@ pub(super) const PLACES: &[Place] = &[
             "cli",
         ],
     ),
-    place("xtask", Ring::Tools, &[]),
+    place("xtask", Ring::Tools, &["linearizability"]),
 ];
 
 /// Crates that do what a pure crate leaves to the shell.

@@ -12,38 +12,43 @@ const BODY_BYTES_MAX: u64 = 256 << 20;
 
 /// A kept connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
 }
 
 /// What was answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// `X-Consul-Index`, or zero.
-    pub(super) index: u64,
-    pub(super) body: Vec<u8>,
+    pub(crate) index: u64,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// The body for people.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).trim().to_owned()
     }
 }
 
 impl Connection {
-    pub(super) fn open(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
+        Self::open_patient(address, TIMEOUT)
+    }
+
+    /// A connection on which nobody waits longer than this for an answer.
+    pub(crate) fn open_patient(address: SocketAddr, patience: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        stream.set_write_timeout(Some(TIMEOUT))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         Ok(Self { stream: BufReader::new(stream) })
     }
 
     /// Asks and waits for the whole answer. After an error it is not known what the
     /// server did, and the connection is of no more use.
-    pub(super) fn ask(&mut self, method: &str, target: &str, body: &[u8]) -> io::Result<Answer> {
+    pub(crate) fn ask(&mut self, method: &str, target: &str, body: &[u8]) -> io::Result<Answer> {
         let mut request = format!(
             "{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
             body.len()

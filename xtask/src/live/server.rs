@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::Connection;
 
@@ -20,9 +21,19 @@ const PORTS: std::ops::Range<u16> = 12_000..30_000;
 /// Lines of the log that an error shows.
 const LOG_LINES: usize = 15;
 
+/// The program that was built last for others to use.
+pub(crate) fn built(root: &Path) -> anyhow::Result<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    ["release", "fast", "debug"]
+        .into_iter()
+        .map(|profile| target.join(profile).join("consul"))
+        .find(|path| path.exists())
+        .context("there is no consul: build it, or name one with --consul")
+}
+
 /// Where a server lives and how it is started, again and again.
 #[derive(Debug)]
-pub(super) struct Site {
+pub(crate) struct Site {
     consul: PathBuf,
     /// The data directory.
     data: PathBuf,
@@ -32,7 +43,7 @@ pub(super) struct Site {
 
 impl Site {
     /// A site with its data in one folder, which is there, and its log in another.
-    pub(super) fn new(
+    pub(crate) fn new(
         consul: &Path,
         data_in: &Path,
         log_in: &Path,
@@ -43,7 +54,7 @@ impl Site {
     }
 
     /// The files of the log, in the order in which they were made.
-    pub(super) fn segments(&self) -> anyhow::Result<Vec<PathBuf>> {
+    pub(crate) fn segments(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut named = Vec::new();
         for path in files_below(&self.data)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -55,7 +66,7 @@ impl Site {
     }
 
     /// The names of the finished snapshots.
-    pub(super) fn snapshots(&self) -> anyhow::Result<Vec<String>> {
+    pub(crate) fn snapshots(&self) -> anyhow::Result<Vec<String>> {
         let states =
             files_below(&self.data)?.into_iter().filter(|path| path.ends_with("state.bin"));
         let folders = states.filter_map(|path| Some(path.parent()?.file_name()?.to_owned()));
@@ -64,7 +75,7 @@ impl Site {
     }
 
     /// Starts the server and does not wait for it.
-    pub(super) fn start(&self) -> anyhow::Result<Running> {
+    pub(crate) fn start(&self) -> anyhow::Result<Running> {
         let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
         let [http, dns, server, serf_lan, serf_wan] = self.ports;
         let child = Command::new(&self.consul)
@@ -90,7 +101,7 @@ impl Site {
     }
 
     /// Starts the server and waits until it leads.
-    pub(super) fn start_and_lead(&self) -> anyhow::Result<Running> {
+    pub(crate) fn start_and_lead(&self) -> anyhow::Result<Running> {
         let mut server = self.start()?;
         server.until_leader()?;
         Ok(server)
@@ -99,15 +110,15 @@ impl Site {
 
 /// A started server. Killed when dropped.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(crate) struct Running {
     child: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
     log: PathBuf,
 }
 
 impl Running {
     /// Waits until the server leads.
-    pub(super) fn until_leader(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn until_leader(&mut self) -> anyhow::Result<()> {
         let until = Instant::now() + LEADER_TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -127,12 +138,12 @@ impl Running {
     }
 
     /// Whether it has not ended.
-    pub(super) fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Ends it at once, as a lost machine would: kill -9.
-    pub(super) fn kill(mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
         if let Some(status) = self.child.try_wait()? {
             bail!("the server ended by itself, {status}; its last lines:\n{}", self.last_lines());
         }
@@ -141,8 +152,15 @@ impl Running {
         Ok(())
     }
 
+    /// Lets it stand still, as a machine that swaps does, or go on.
+    pub(crate) fn pause(&self, stops: bool) -> anyhow::Result<()> {
+        let signal = if stops { Signal::STOP } else { Signal::CONT };
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).context("cannot signal the server")
+    }
+
     /// The end of the log, for people.
-    pub(super) fn last_lines(&self) -> String {
+    pub(crate) fn last_lines(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
@@ -165,7 +183,7 @@ impl Drop for Running {
 
 /// Lets time pass: there is no event to wait for, a kill comes at any moment.
 #[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
-pub(super) fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 

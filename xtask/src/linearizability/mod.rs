@@ -1,0 +1,222 @@
+//! The linearizability test: what concurrent clients see of a real server, with
+//! check-and-set, locks and transactions over several keys, while it is killed, restarted
+//! and paused, could have come from a machine that does one thing at a time.
+//!
+//! - `model`: that machine.
+//! - `workload`: what clients ask.
+//! - `wire`: how they ask it over HTTP.
+//! - `exclusion`: two sessions never hold one lock.
+//! - `verdict`: what the histories say.
+//!
+//! An act without an answer may have had its effect at any later time, or never. Some
+//! clients hang up early, so that this happens to a server that lives, too.
+
+mod exclusion;
+mod model;
+mod verdict;
+mod wire;
+mod workload;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use ::linearizability::Operation;
+use anyhow::{Context as _, bail, ensure};
+
+use self::model::{Act, Outcome, Step};
+use self::wire::{Sessions, Trouble};
+use self::workload::{Client, GROUPS};
+use crate::live::http::Connection;
+use crate::live::server::{Running, Site, pause};
+
+const SECONDS: u64 = 180;
+const SECONDS_SHORT: u64 = 25;
+const CLIENTS: usize = 8;
+
+/// These clients do not wait for long.
+const IMPATIENT: usize = 2;
+const PATIENCE_SHORT: Duration = Duration::from_millis(60);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between acts of one client, so that histories stay small enough to be searched.
+const THINK_MS_MAX: u64 = 12;
+
+/// How the test is run.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    seconds: u64,
+    seed: Option<u64>,
+    consul: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse(words: &[&str]) -> anyhow::Result<Self> {
+        let mut options = Self { seconds: SECONDS, seed: None, consul: None };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().with_context(|| format!("{word} needs a value"));
+            match *word {
+                "--short" => options.seconds = SECONDS_SHORT,
+                "--seconds" => options.seconds = value()?.parse().context("--seconds")?,
+                "--seed" => options.seed = Some(value()?.parse().context("--seed")?),
+                "--consul" => options.consul = Some(value()?.into()),
+                _ => bail!("linearizability knows no {word}"),
+            }
+        }
+        ensure!(options.seconds > 0, "--seconds must be above zero");
+        Ok(options)
+    }
+}
+
+/// Runs the test and tells of it.
+///
+/// # Errors
+/// When it could not be run; what it found is in the exit code.
+pub(super) fn run(
+    root: &Path,
+    words: &[&str],
+    say: &mut dyn FnMut(&str),
+) -> anyhow::Result<ExitCode> {
+    let options = Options::parse(words)?;
+    let consul = options.consul.clone().map_or_else(|| crate::live::server::built(root), Ok)?;
+    let consul = consul.canonicalize().with_context(|| consul.display().to_string())?;
+    let seed = options.seed.unwrap_or_else(|| fastrand::Rng::new().u64(..1 << 32));
+    say(&format!("linearizability: {} s on {}, seed {seed}\n", options.seconds, consul.display()));
+    let folder = tempfile::Builder::new().prefix("proconsul-linearizability-").tempdir()?;
+    let histories = record(&options, &consul, folder.path(), seed)?;
+    let report = verdict::judge(&histories);
+    say(&format!("linearizability: {report}\n"));
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was done to each group of keys.
+type Histories = Vec<Vec<Operation<Act>>>;
+
+/// What all clients share.
+struct Shared {
+    address: SocketAddr,
+    start: Instant,
+    is_over: AtomicBool,
+    sessions: Sessions,
+}
+
+fn record(options: &Options, consul: &Path, folder: &Path, seed: u64) -> anyhow::Result<Histories> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let site = Site::new(consul, folder, folder, &mut random)?;
+    let server = site.start_and_lead()?;
+    let shared = Shared {
+        address: server.address,
+        start: Instant::now(),
+        is_over: AtomicBool::new(false),
+        sessions: Sessions::default(),
+    };
+    let until = shared.start + Duration::from_secs(options.seconds);
+    let (faults, clients) = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let random = random.fork();
+                let shared = &shared;
+                scope.spawn(move || run_client(number, random, shared))
+            })
+            .collect();
+        let faults = disturb(&site, server, until, &mut random);
+        shared.is_over.store(true, Ordering::SeqCst);
+        let clients: Vec<_> =
+            clients.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        (faults, clients)
+    });
+    faults?;
+    let mut histories = vec![Vec::new(); GROUPS];
+    for client in clients {
+        let Ok(done) = client else { bail!("a client panicked") };
+        for (group, operation) in done? {
+            histories[group].push(operation);
+        }
+    }
+    Ok(histories)
+}
+
+/// Kills and restarts the server, and lets it stand still.
+fn disturb(
+    site: &Site,
+    mut server: Running,
+    until: Instant,
+    random: &mut fastrand::Rng,
+) -> anyhow::Result<()> {
+    while Instant::now() < until {
+        pause(Duration::from_millis(random.u64(300..1200)));
+        if random.bool() {
+            server.pause(true)?;
+            pause(Duration::from_millis(random.u64(20..250)));
+            server.pause(false)?;
+        } else {
+            server.kill()?;
+            server = site.start_and_lead()?;
+        }
+    }
+    Ok(())
+}
+
+type Done = Vec<(usize, Operation<Act>)>;
+
+/// Asks until it is over.
+fn run_client(number: usize, random: fastrand::Rng, shared: &Shared) -> anyhow::Result<Done> {
+    let mut think = fastrand::Rng::with_seed(number as u64);
+    let mut client = Client::new(number, random);
+    let patience = if number < IMPATIENT { PATIENCE_SHORT } else { PATIENCE };
+    let mut done = Vec::new();
+    while !shared.is_over.load(Ordering::SeqCst) {
+        match Connection::open_patient(shared.address, patience) {
+            Ok(connection) => act(&mut client, &mut think, connection, shared, &mut done)?,
+            Err(_) => pause(Duration::from_millis(2)),
+        }
+    }
+    Ok(done)
+}
+
+/// Acts on one connection until it is lost.
+fn act(
+    client: &mut Client,
+    think: &mut fastrand::Rng,
+    mut connection: Connection,
+    shared: &Shared,
+    done: &mut Done,
+) -> anyhow::Result<()> {
+    let now = || shared.start.elapsed().as_nanos() as u64;
+    while !shared.is_over.load(Ordering::SeqCst) {
+        pause(Duration::from_millis(think.u64(..THINK_MS_MAX)));
+        let group = client.pick_group();
+        if client.lacks_session(group) {
+            match shared.sessions.create(&mut connection) {
+                Ok(Some(session)) => client.take_session(group, session),
+                Ok(None) => continue,
+                Err(_) => return Ok(()),
+            }
+        }
+        let plan = client.plan(group);
+        let called = now();
+        let (outcome, is_lost) = match wire::ask(&mut connection, &plan, &shared.sessions) {
+            Ok(outcome) => (outcome, false),
+            Err(Trouble::Lost) => (Outcome::Unknown, true),
+            Err(Trouble::Wrong(error)) => return Err(error),
+        };
+        let returned = (outcome != Outcome::Unknown).then(now);
+        let act = Act { steps: plan.steps, outcome };
+        client.learn(group, &act);
+        // A read without an answer says nothing.
+        let reads = act.steps.iter().all(|step| matches!(step, Step::Get(_)));
+        if returned.is_some() || !reads {
+            done.push((group, Operation { called, returned, act }));
+        }
+        if is_lost {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
