@@ -11,7 +11,7 @@ use crate::wire::http::{self, Requests};
 use crate::wire::{Dialogue, Script};
 
 /// Connections of a load, each with one request under way.
-const CONNECTIONS: usize = 64;
+pub(super) const CONNECTIONS: usize = 64;
 /// Keys of each connection.
 const KEYS: usize = 100;
 /// Bytes of a value.

@@ -1,6 +1,7 @@
 //! The rows of the table, each a function from the programs to its lines.
 
 mod kv;
+mod locks;
 mod memory;
 mod services;
 mod start;
@@ -33,6 +34,9 @@ pub(crate) struct Row {
 pub(crate) const ROWS: &[Row] = &[
     Row { name: "kv-put", measure: kv::put, keeps_fleet: true },
     Row { name: "kv-get", measure: kv::get, keeps_fleet: true },
+    Row { name: "txn", measure: locks::transactions, keeps_fleet: true },
+    Row { name: "locks", measure: locks::locks, keeps_fleet: true },
+    Row { name: "sessions", measure: locks::sessions, keeps_fleet: true },
     Row { name: "dns", measure: services::dns, keeps_fleet: true },
     Row { name: "health", measure: services::health, keeps_fleet: true },
     Row { name: "churn", measure: services::churn, keeps_fleet: false },
