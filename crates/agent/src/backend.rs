@@ -1,11 +1,13 @@
 //! Runs the calls of the domains on the server in this process.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use contract::{Call, CallError, Consistency, Encoding, ReadFacts, Response, Show};
 use http_server::{Backend, BoxFuture, Outcome, ReadMeta};
 use server::Server;
+use server::rate_limit::Caller;
 use telemetry::names;
 use telemetry::series::CounterHandle;
 
@@ -29,8 +31,13 @@ impl ServerBackend {
 }
 
 impl Backend for ServerBackend {
-    fn run(&self, call: Call, encoding: Encoding) -> BoxFuture<Result<Outcome, CallError>> {
-        let server = self.server.clone();
+    fn run(
+        &self,
+        call: Call,
+        encoding: Encoding,
+        client: Option<IpAddr>,
+    ) -> BoxFuture<Result<Outcome, CallError>> {
+        let server = self.server.called_by(Caller::Client(client));
         let cache = self.uses_cache.then(|| Arc::clone(&self.cache));
         if !matches!(call, Call::Answer(_)) {
             self.calls.increment(1);

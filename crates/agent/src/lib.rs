@@ -2,7 +2,9 @@
 //!
 //! [`run`] starts it and returns its exit code. What it consists of:
 //!
-//! - `process`: start, signals, reload, leaving, the end; exit codes.
+//! - `process`: start, signals, leaving, the end; exit codes. `reload`: reading the
+//!   configuration again; `file_watch`: when that happens by itself.
+//! - `service_manager`: what systemd is told.
 //! - `parts`: what runs, and the order in which it starts and stops.
 //! - `local`: the services and checks of this agent, and how they reach the catalog.
 //! - `endpoint`: the HTTP endpoints that are about this agent, not about the state.
@@ -23,6 +25,7 @@ mod dns_source;
 mod endpoint;
 mod environment;
 mod explain;
+mod file_watch;
 mod listeners;
 mod local;
 mod local_catalog;
@@ -30,7 +33,9 @@ pub mod logging;
 mod member;
 mod parts;
 mod process;
+mod reload;
 mod remote_exec;
+mod service_manager;
 mod settings;
 mod stats;
 mod user_event;

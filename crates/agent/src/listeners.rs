@@ -11,10 +11,11 @@ use checks::AgentIdentity;
 use config::RuntimeConfig;
 use config::runtime::{ListenAddr, TlsListenerConfig, TlsVersion, UnixSockets};
 use http_server::Listener;
-use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, SupportedCipherSuite};
 
 /// Why a listener cannot be had. The text is Go's where Consul shows Go's.
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +150,7 @@ pub(crate) fn server_tls(
     tls: &TlsListenerConfig,
 ) -> Result<Arc<rustls::ServerConfig>, ListenError> {
     let wrong = |error: &dyn std::fmt::Display| ListenError::Tls(error.to_string());
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(provider(&tls.cipher_suites));
     let versions: &[&rustls::SupportedProtocolVersion] = match tls.min_version {
         TlsVersion::V1_3 => &[&rustls::version::TLS13],
         _ => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -180,6 +181,28 @@ pub(crate) fn server_tls(
     };
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(server))
+}
+
+/// What is spoken: everything, or below TLS 1.3 these suites alone.
+fn provider(suites: &[String]) -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if suites.is_empty() {
+        return provider;
+    }
+    let name = |suite: &SupportedCipherSuite| format!("{:?}", suite.suite());
+    let spoken: Vec<String> = provider.cipher_suites.iter().map(name).collect();
+    let unspoken: Vec<_> = suites.iter().filter(|s| !spoken.contains(s)).cloned().collect();
+    if !unspoken.is_empty() {
+        let suites = format!("[{}]", unspoken.join(", "));
+        tracing::warn!(
+            target: "agent",
+            suites,
+            "tls_cipher_suites: suites without forward secrecy or without authenticated \
+             encryption are not spoken"
+        );
+    }
+    provider.cipher_suites.retain(|suite| suite.tls13().is_some() || suites.contains(&name(suite)));
+    provider
 }
 
 /// Has no certificate for anybody.
@@ -251,4 +274,26 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, ListenError> {
 
 fn unreadable(what: &str, path: &Path, error: &io::Error) -> ListenError {
     ListenError::Tls(format!("Failed to load {what} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configured_suites_are_spoken_alone_below_tls_1_3() {
+        let spoken = |suites: &[&str]| {
+            let suites: Vec<String> = suites.iter().map(|suite| (*suite).to_owned()).collect();
+            let suites = provider(&suites).cipher_suites;
+            let old = suites.iter().filter(|suite| suite.tls13().is_none());
+            let new = suites.iter().filter(|suite| suite.tls13().is_some()).count();
+            (old.map(|suite| format!("{:?}", suite.suite())).collect::<Vec<_>>(), new)
+        };
+        let (all, new) = spoken(&[]);
+        assert_eq!((all.len(), new), (6, 3));
+        let one = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
+        assert_eq!(spoken(&[one, "TLS_RSA_WITH_AES_128_CBC_SHA"]), (vec![one.to_owned()], 3));
+        let (none, new) = spoken(&["TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"]);
+        assert_eq!((none.len(), new), (0, 3));
+    }
 }

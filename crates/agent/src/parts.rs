@@ -9,7 +9,10 @@ use config::runtime::ListenAddr;
 use http_server::{HttpService, HttpSettings, Router, ServeOptions};
 use server::Server;
 use server::fsm::Fsm;
-use server::raft_host::{Disk, FileDisk, HostOptions, MemDisk, NoPeers, RaftHost, ServerId};
+use server::raft_host::{
+    Disk, FileDisk, HostOptions, HostSettings, MemDisk, NoPeers, RaftHost, ServerId,
+};
+use server::rate_limit::Caller;
 use store::Store;
 use telemetry::Metrics;
 use tokio::sync::{mpsc, watch};
@@ -72,11 +75,12 @@ impl Parts {
         }
         leader.spawn(server::leader::run(server.clone(), handle.node(), members, leader_stops));
 
-        let catalog = ServerCatalog::new(server.clone(), running.identity.datacenter.clone());
+        let own = server.called_by(Caller::Agent);
+        let catalog = ServerCatalog::new(own.clone(), running.identity.datacenter.clone());
         let options = LocalOptions::new(&running, handle.node(), handle.authorizer().clone())?;
         let local = Local::start(options, Arc::new(catalog)).map_err(|error| error.to_string())?;
         handle.set_local(local.clone());
-        let dns = start_dns(&running, &server).await?;
+        let dns = start_dns(&running, &own).await?;
         let (bound, tls) = listeners::bind(&running).map_err(|error| error.to_string())?;
         let http_settings = Arc::new(ArcSwap::from_pointee(settings::http(&running)));
         let (stop_http, http_stops) = watch::channel(false);
@@ -142,6 +146,17 @@ impl Parts {
         })
     }
 
+    /// Completes when the server knows a leader.
+    pub(crate) fn leader_known(&self) -> impl Future<Output = ()> + use<> {
+        let mut leader = self.server.raft().watch_leader();
+        async move {
+            if leader.wait_for(Option::is_some).await.is_err() {
+                // The server has stopped, and the agent is about to.
+                std::future::pending().await
+            }
+        }
+    }
+
     /// Completes if the server cannot go on, with the reason.
     pub(crate) async fn fatal(&self) -> String {
         match self.server.raft().stopped().await {
@@ -150,23 +165,35 @@ impl Parts {
         }
     }
 
-    /// Gives each part its new settings.
+    /// Gives each part its new settings; if any is wrong, none gets them.
     pub(crate) async fn reload(&mut self, config: &RuntimeConfig) -> Result<(), String> {
-        if let Some(tls) = &self.tls {
-            let new =
-                listeners::server_tls(&config.tls.https).map_err(|error| error.to_string())?;
+        // All that may fail comes first.
+        let tls = match &self.tls {
+            Some(tls) => Some((tls, listeners::server_tls(&config.tls.https).map_err(text)?)),
+            None => None,
+        };
+        let new_dns = dns_settings(config).await?;
+        self.local.reload(config).await.map_err(|error| error.on_reload())?;
+
+        if let Some((tls, new)) = tls {
             tls.store(new);
         }
-        self.local.reload(config).await.map_err(|error| error.on_reload())?;
         let node = crate::process::node(config, self.handle.node_id());
         if node != self.handle.node() {
             self.local.set_node(node);
         }
         self.metrics.set_filter(&settings::telemetry(config).filter);
         if let Some(dns) = &self.dns {
-            dns.reload(dns_settings(config).await?);
+            dns.reload(new_dns);
         }
         self.http_settings.store(Arc::new(settings::http(config)));
+        let raft = HostSettings {
+            raft: settings::raft(config),
+            snapshot_interval: config.raft.snapshot_interval.to_std(),
+        };
+        // A host that has stopped ends the agent by itself.
+        let _ = self.server.raft().set(raft);
+        self.server.limit_requests(settings::request_limits(config));
         self.connections.set(config.limits.http_max_conns_per_client);
         Ok(())
     }
@@ -214,12 +241,17 @@ fn remote_exec(handle: &AgentHandle) -> Option<RemoteExec> {
     let tokens = &config.acl.tokens;
     let token = if tokens.agent.is_empty() { &tokens.default } else { &tokens.agent };
     let datacenter = config.identity.datacenter.clone();
-    let store = ServerJobStore::new(handle.server().clone(), datacenter, token.clone());
+    let server = handle.server().called_by(Caller::Agent);
+    let store = ServerJobStore::new(server, datacenter, token.clone());
     Some(RemoteExec {
         node: config.identity.node_name.clone(),
         shell: std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned()),
         store: Arc::new(store),
     })
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
 }
 
 /// Starts the server: its log, its state, its part in the consensus.
@@ -234,7 +266,12 @@ pub(crate) fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<S
     let seed = fastrand::u64(..);
     let (mut options, disk): (HostOptions, Arc<dyn Disk>) = match &config.data_dir {
         Some(dir) if !config.dev => {
-            (HostOptions::new(id, address, seed), Arc::new(FileDisk::new(dir)))
+            let mut options = HostOptions::new(id, address, seed);
+            options.log.segment_bytes_max =
+                u64::from(config.raft.log_store.wal_segment_size_mb) << 20;
+            options.log.segment_bytes_first =
+                options.log.segment_bytes_first.min(options.log.segment_bytes_max);
+            (options, Arc::new(FileDisk::new(dir)))
         }
         _ => (HostOptions::in_memory(id, address, seed), Arc::new(MemDisk::new())),
     };
@@ -253,7 +290,9 @@ pub(crate) fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<S
     let lock_delays = applier.lock_delays();
     let raft = RaftHost::start(options, disk, applier, |_| Box::new(NoPeers))
         .map_err(|error| error.to_string())?;
-    Ok(Server::new(settings::server(config), store, raft, lock_delays))
+    let server = Server::new(settings::server(config), store, raft, lock_delays);
+    server.limit_requests(settings::request_limits(config));
+    Ok(server)
 }
 
 async fn start_dns(config: &RuntimeConfig, server: &Server) -> Result<DnsServer, String> {

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::{Loaded, RuntimeConfig, Sources};
+use config::{Environment, Loaded, RuntimeConfig, Sources};
 use contract::CallError;
 use server::Server;
 use telemetry::Metrics;
@@ -24,14 +24,20 @@ use crate::banner::banner;
 use crate::data_dir::{self, PidFile};
 use crate::endpoint::AuthorizerHook;
 use crate::environment::read_environment;
+use crate::file_watch::FileWatch;
 use crate::local::Local;
-use crate::logging::{Level, LogFile, Logging, Rotation};
+use crate::logging::{Level, LogFile, Logging, Rotation, Syslog};
 use crate::member;
 use crate::parts::{self, Parts};
+use crate::reload::Reason;
+use crate::service_manager;
 use crate::settings;
 
 /// How long leaving may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What `log_rotate_duration` is when it is zero.
+const LOG_ROTATE_DURATION: Duration = Duration::from_secs(24 * 3600);
 
 /// How often a server notes that it is alive.
 const NOTE_SEEN_INTERVAL: Duration = Duration::from_secs(3600);
@@ -156,7 +162,8 @@ pub(crate) fn node_meta(config: &RuntimeConfig) -> BTreeMap<String, String> {
 
 /// Runs an agent until it stops, and returns the exit code of the process.
 pub fn run(options: &RunOptions) -> u8 {
-    let loaded = match load(&options.sources) {
+    let environment = read_environment();
+    let loaded = match load(&options.sources, &environment) {
         Ok(loaded) => loaded,
         Err(error) => return refuse(&error),
     };
@@ -169,13 +176,13 @@ pub fn run(options: &RunOptions) -> u8 {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(run_loaded(options, loaded, &logging)),
+        Ok(runtime) => runtime.block_on(run_loaded(options, environment, loaded, &logging)),
         Err(error) => refuse(&format!("cannot start the runtime: {error}")),
     }
 }
 
 /// What is refused before there is a log.
-fn check_before_start(config: &RuntimeConfig) -> Result<(), String> {
+pub(crate) fn check_before_start(config: &RuntimeConfig) -> Result<(), String> {
     config.tls.check()?;
     let tls = &config.tls;
     for file in
@@ -188,9 +195,8 @@ fn check_before_start(config: &RuntimeConfig) -> Result<(), String> {
             ));
         }
     }
-    let limits = &config.limits;
     let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limits.check_open_files(descriptors.current.unwrap_or(u64::MAX))
+    config.limits.check_open_files(descriptors.current.unwrap_or(u64::MAX))
 }
 
 /// What is refused once there is a log.
@@ -226,8 +232,8 @@ fn refuse(error: &str) -> u8 {
     1
 }
 
-fn load(sources: &Sources) -> Result<Loaded, String> {
-    let loaded = config::load(sources, &config::Disk, &read_environment());
+fn load(sources: &Sources, environment: &Environment) -> Result<Loaded, String> {
+    let loaded = config::load(sources, &config::Disk, environment);
     loaded.map_err(|error| error.to_string())
 }
 
@@ -237,7 +243,11 @@ fn start_logging(config: &RuntimeConfig) -> Result<Logging, String> {
     config.log.level()?;
     let level = Level::parse(&config.log.level_text).unwrap_or(Level::Info);
     let file = config.log.file.as_deref().map(|path| open_log(config, path)).transpose()?;
-    let logging = Logging::new(level, config.log.json, file);
+    let syslog = match config.log.syslog {
+        true => Some(Syslog::open(&config.log.syslog_facility)?),
+        false => None,
+    };
+    let logging = Logging::new(level, config.log.json, file, syslog);
     let subscriber = tracing_subscriber::registry().with(logging.layer());
     tracing::subscriber::set_global_default(subscriber)
         .map_err(|error| format!("Failed to setup logging: {error}"))?;
@@ -247,10 +257,16 @@ fn start_logging(config: &RuntimeConfig) -> Result<Logging, String> {
 fn open_log(config: &RuntimeConfig, path: &Path) -> Result<LogFile, String> {
     let rotation = Rotation {
         bytes: u64::try_from(config.log.rotate_bytes).unwrap_or(0),
-        age: config.log.rotate_duration.to_std(),
+        age: match config.log.rotate_duration {
+            unset if unset.is_zero() => LOG_ROTATE_DURATION,
+            set => set.to_std(),
+        },
         files_max: config.log.rotate_max_files,
     };
-    LogFile::open(path, rotation).map_err(|error| format!("Failed to setup logging: {error}"))
+    let file = LogFile::open(path, rotation)
+        .map_err(|error| format!("Failed to setup logging: {error}"))?;
+    file.prune().map_err(|error| format!("Failed to prune log files: {error}"))?;
+    Ok(file)
 }
 
 /// How a run ends.
@@ -263,13 +279,19 @@ enum Ending {
     Ordered(oneshot::Sender<Result<(), String>>),
 }
 
-async fn run_loaded(options: &RunOptions, loaded: Loaded, logging: &Logging) -> u8 {
+async fn run_loaded(
+    options: &RunOptions,
+    environment: Environment,
+    loaded: Loaded,
+    logging: &Logging,
+) -> u8 {
     let signals =
         Signals::new().and_then(|signals| Ok((signals, signal(SignalKind::user_defined1())?)));
     let (mut signals, mut metrics_wanted) = match signals {
         Ok(signals) => signals,
         Err(error) => return refuse(&format!("cannot handle signals: {error}")),
     };
+    let files = FileWatch::start(&options.sources, &loaded.config);
     let node_id = match prepare_data_dir(&loaded.config) {
         Ok(node_id) => node_id,
         Err(error) => return refuse(&error),
@@ -280,8 +302,9 @@ async fn run_loaded(options: &RunOptions, loaded: Loaded, logging: &Logging) -> 
     }
     logging.begin();
     warn_of_settings(options, &loaded);
-    let code = match start(options, loaded.config, node_id, logging).await {
+    let code = match start(options, environment, loaded.config, node_id, logging).await {
         Ok(mut running) => {
+            running.files = files;
             tracing::info!(target: "agent", "Consul agent running!");
             let ending = running.supervise(&mut signals, &mut metrics_wanted, logging).await;
             running.finish(ending, &mut signals).await
@@ -292,6 +315,7 @@ async fn run_loaded(options: &RunOptions, loaded: Loaded, logging: &Logging) -> 
         }
     };
     tracing::info!(target: "agent", code, "Exit code");
+    logging.finish();
     code
 }
 
@@ -329,6 +353,7 @@ fn warn_of_settings(options: &RunOptions, loaded: &Loaded) {
 
 async fn start(
     options: &RunOptions,
+    environment: Environment,
     config: RuntimeConfig,
     node_id: NodeId,
     logging: &Logging,
@@ -358,7 +383,10 @@ async fn start(
     let parts = Parts::start(&handle, logging, &metrics).await?;
     Ok(Running {
         sources: options.sources.clone(),
+        environment,
         config,
+        files: None,
+        is_ready: false,
         parts,
         metrics,
         order_queue,
@@ -367,11 +395,17 @@ async fn start(
 }
 
 /// A started agent.
-struct Running {
-    sources: Sources,
-    config: Arc<ArcSwap<RuntimeConfig>>,
-    parts: Parts,
-    metrics: Metrics,
+pub(crate) struct Running {
+    pub(crate) sources: Sources,
+    /// What the machine said of itself at the start.
+    pub(crate) environment: Environment,
+    pub(crate) config: Arc<ArcSwap<RuntimeConfig>>,
+    /// With `auto_reload_config`.
+    pub(crate) files: Option<FileWatch>,
+    /// Whether the service manager was told that the agent serves.
+    pub(crate) is_ready: bool,
+    pub(crate) parts: Parts,
+    pub(crate) metrics: Metrics,
     order_queue: mpsc::Receiver<(Order, oneshot::Sender<Result<(), String>>)>,
     _pid_file: Option<PidFile>,
 }
@@ -385,6 +419,7 @@ impl Running {
         logging: &Logging,
     ) -> Ending {
         let mut seen = tokio::time::interval(NOTE_SEEN_INTERVAL);
+        let mut leader = Box::pin(self.parts.leader_known());
         loop {
             tokio::select! {
                 _ = metrics_wanted.recv() => {
@@ -395,14 +430,14 @@ impl Running {
                     tracing::info!(target: "agent", signal = caught.name(), "Caught");
                     if caught == Caught::Hangup {
                         // The outcome is in the log; nobody waits for it.
-                        let _ = self.reload(logging).await;
+                        let _ = self.reload(Reason::Order, logging).await;
                         continue;
                     }
                     return self.ending_of(caught);
                 }
                 Some((order, done)) = self.order_queue.recv() => match order {
                     Order::Reload => {
-                        let outcome = self.reload(logging).await;
+                        let outcome = self.reload(Reason::Order, logging).await;
                         let _ = done.send(outcome);
                     }
                     Order::Leave => return Ending::Ordered(done),
@@ -410,6 +445,13 @@ impl Running {
                 error = self.parts.fatal() => {
                     tracing::error!(target: "agent.server", error, "The server cannot go on");
                     return Ending::Abrupt;
+                }
+                changed = changed_files(&mut self.files) => {
+                    let _ = self.reload(Reason::Files(changed), logging).await;
+                }
+                () = &mut leader, if !self.is_ready => {
+                    self.is_ready = true;
+                    service_manager::ready();
                 }
                 _ = seen.tick() => note_seen(&self.config.load()),
             }
@@ -438,6 +480,7 @@ impl Running {
             Ending::Ordered(done) => (true, Some(done)),
             Ending::Abrupt => (false, None),
         };
+        service_manager::stopping();
         let mut code = u8::from(!leaves);
         if leaves {
             let ordered = waiting.is_some();
@@ -464,37 +507,13 @@ impl Running {
         self.parts.shutdown().await;
         code
     }
+}
 
-    /// Reads the configuration again and applies what may change; nothing changes if
-    /// it is wrong.
-    async fn reload(&mut self, logging: &Logging) -> Result<(), String> {
-        let outcome = self.try_reload(logging).await;
-        if let Err(error) = &outcome {
-            tracing::error!(target: "agent", error = %error, "Reload config failed");
-        }
-        outcome
-    }
-
-    async fn try_reload(&mut self, logging: &Logging) -> Result<(), String> {
-        let loaded = load(&self.sources)?;
-        for warning in &loaded.warnings {
-            tracing::warn!(target: "agent", "{warning}");
-        }
-        let old = self.config.load_full();
-        let plan = old.reload_from(&loaded.config);
-        for key in &plan.need_restart {
-            tracing::warn!(target: "agent", key, "A changed setting takes effect at the next start only");
-        }
-        match Level::parse(&loaded.config.log.level_text) {
-            Some(level) => logging.set_level(level),
-            None => {
-                let level = &loaded.config.log.level_text;
-                tracing::warn!(target: "agent", level, "Invalid log level in new configuration");
-            }
-        }
-        self.parts.reload(&loaded.config).await?;
-        self.config.store(Arc::new(loaded.config));
-        Ok(())
+/// Completes with the files that changed; never where none are watched.
+async fn changed_files(files: &mut Option<FileWatch>) -> Vec<PathBuf> {
+    match files {
+        Some(files) => files.changed().await,
+        None => std::future::pending().await,
     }
 }
 

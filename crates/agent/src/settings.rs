@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::RuntimeConfig;
+use config::runtime::RateLimitMode;
 use contract::AgentFacts;
 use http::{HeaderName, HeaderValue};
 use http_server::HttpSettings;
 use server::ServerOptions;
 use server::raft_host::RaftOptions;
+use server::rate_limit::{LimitMode, RequestLimits};
 use telemetry::{FilterSettings, SinkSettings};
 
 use crate::environment;
@@ -55,6 +57,7 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
         default_query_time: config.http.default_query_time.to_std(),
         max_query_time: config.http.max_query_time.to_std(),
         hold_timeout: config.rpc.hold_timeout.to_std(),
+        session_ttl_min: config.switches.session_ttl_min,
         makes_authority: makes_authority(config),
         coordinate_update_period: coordinate_update_period(config),
     }
@@ -72,6 +75,20 @@ fn makes_authority(config: &RuntimeConfig) -> bool {
     let is_primary = primary.is_empty() || *primary == config.identity.datacenter;
     let built_in = matches!(config.connect.ca_provider.as_str(), "" | "consul");
     config.connect.enabled && is_primary && built_in
+}
+
+/// How many calls a second the server takes on.
+pub(crate) fn request_limits(config: &RuntimeConfig) -> RequestLimits {
+    let limits = &config.limits;
+    RequestLimits {
+        mode: match limits.request_limits_mode {
+            RateLimitMode::Disabled => LimitMode::Disabled,
+            RateLimitMode::Permissive => LimitMode::Permissive,
+            RateLimitMode::Enforcing => LimitMode::Enforcing,
+        },
+        read_rate: limits.read_rate,
+        write_rate: limits.write_rate,
+    }
 }
 
 /// What consensus wants.

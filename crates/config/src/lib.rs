@@ -33,7 +33,7 @@ pub use build::encrypt_key;
 pub use file_system::{Disk, FileSystem};
 pub use flags::{AGENT_FLAGS, AgentFlag, FlagKind, FlagTarget, Instead};
 pub use load::{Environment, InterfaceAddr, LoadError, Loaded, Sources, load, validate};
-pub use reload::{ReloadPart, ReloadPlan};
+pub use reload::{ReloadPart, ReloadPlan, Reloaded};
 pub use runtime::RuntimeConfig;
 pub use settings::Settings;
 pub use value::Value;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::file_system::FileSystem;
+use crate::load::{Environment, LoadError, Sources};
 use crate::options;
 use crate::runtime::RuntimeConfig;
 
@@ -51,6 +53,42 @@ pub struct ReloadPlan {
     pub parts: BTreeSet<ReloadPart>,
     /// Keys that changed and need a restart, sorted.
     pub need_restart: Vec<String>,
+}
+
+/// A configuration that was read again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reloaded {
+    /// What the agent runs with from now on: options that need a restart are as they were.
+    pub config: RuntimeConfig,
+    /// What that changes.
+    pub plan: ReloadPlan,
+    /// As [`crate::Loaded::warnings`].
+    pub warnings: Vec<String>,
+    /// Whether settings changed that change only when an operator orders the reload:
+    /// those of gossip encryption (`encrypt_verify_*`).
+    pub by_hand_only: bool,
+}
+
+/// Reads the sources again for an agent that runs with `running`. `environment` is that of
+/// the agent's start: an address that comes from a template does not change either.
+///
+/// # Errors
+/// As [`crate::load`]; also when what changes does not go together with what cannot.
+pub fn reload(
+    running: &RuntimeConfig,
+    sources: &Sources,
+    files: &dyn FileSystem,
+    environment: &Environment,
+) -> Result<Reloaded, LoadError> {
+    let loaded = crate::load(sources, files, environment)?;
+    let plan = running.reload_from(&loaded.config);
+    let by_hand_only = running.refuses_auto_reload(&loaded.config);
+    let settings =
+        running.settings.with_those_of(&loaded.config.settings, |option| option.reloadable);
+    let (config, _) =
+        crate::build::build_settings(settings, Vec::new(), running.dev, files, environment)
+            .map_err(LoadError)?;
+    Ok(Reloaded { config, plan, warnings: loaded.warnings, by_hand_only })
 }
 
 /// Which part of the agent takes an option; the longest prefix decides.

@@ -44,6 +44,14 @@ impl Settings {
         self.0.retain(|key, _| !options::find(key).is_some_and(&test));
     }
 
+    /// These, but for the options that pass the test: those are as in `other`.
+    pub(crate) fn with_those_of(&self, other: &Settings, test: impl Fn(&Opt) -> bool) -> Settings {
+        let passes = |key: &str| options::find(key).is_some_and(&test);
+        let kept = self.0.iter().filter(|(key, _)| !passes(key));
+        let taken = other.0.iter().filter(|(key, _)| passes(key));
+        Settings(kept.chain(taken).map(|(key, value)| (*key, value.clone())).collect())
+    }
+
     /// Whether any source set `key`.
     pub fn is_set(&self, key: &str) -> bool {
         self.0.contains_key(key)

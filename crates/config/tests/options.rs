@@ -125,11 +125,16 @@ fn the_list_of_options_changes_only_on_purpose() {
             let kind = format!("{:?}", option.kind);
             let kind = kind.split('(').next().unwrap_or_default().to_owned();
             let reload = if option.reloadable { " reload" } else { "" };
-            let edition = if option.enterprise { " enterprise" } else { "" };
-            format!(
-                "{} {kind} {:?}{reload}{edition} {:?}",
-                option.key, option.default, option.feature
-            )
+            // What happens when it is set.
+            let state = match option {
+                option if option.enterprise => "enterprise".to_owned(),
+                option if option.help == "Not configurable." => "fixed".to_owned(),
+                option if option.is_without_effect() => {
+                    format!("without effect until there is {:?}", option.feature)
+                }
+                _ => "works".to_owned(),
+            };
+            format!("{} {kind} {:?}{reload}: {state}", option.key, option.default)
         })
         .collect();
     lines.sort();

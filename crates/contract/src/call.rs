@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use store::{Reader, Store, Tx};
 use types::coordinate::NodeCoordinate;
-use types::{Datacenter, Index, SessionId};
+use types::{Datacenter, GoDuration, Index, SessionId};
 
 use crate::error::CallError;
 
@@ -95,6 +95,8 @@ pub struct LeaderView<'l> {
     pub random: &'l mut dyn FnMut() -> u128,
     /// The datacenter of this server.
     pub datacenter: &'l Datacenter,
+    /// The shortest time that a session may be given to live (`session_ttl_min`).
+    pub session_ttl_min: GoDuration,
     /// What is known beside the state.
     pub memory: &'l dyn LeaderMemory,
 }

@@ -295,6 +295,7 @@ async fn run(
     request: Request,
     encoding: Encoding,
 ) -> Reply {
+    let client = request.remote;
     let call = match handler {
         Handler::Local(handler) => {
             return handler(request).await.unwrap_or_else(|error| failed(&error, None));
@@ -310,7 +311,7 @@ async fn run(
         }
         _ => None,
     };
-    match backend.run(call, encoding).await {
+    match backend.run(call, encoding, client).await {
         Ok(outcome) => {
             Reply { response: outcome.response, meta: outcome.meta, stream: None, error: None }
         }

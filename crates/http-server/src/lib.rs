@@ -21,6 +21,7 @@ pub mod router;
 mod settings;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use contract::{Call, CallError, Encoding, Response};
@@ -37,8 +38,14 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Runs the calls of the domains.
 pub trait Backend: Send + Sync + 'static {
-    /// Runs a call to its end, blocking queries included.
-    fn run(&self, call: Call, encoding: Encoding) -> BoxFuture<Result<Outcome, CallError>>;
+    /// Runs a call of a client to its end, blocking queries included. A client at a unix
+    /// socket has no address.
+    fn run(
+        &self,
+        call: Call,
+        encoding: Encoding,
+        client: Option<IpAddr>,
+    ) -> BoxFuture<Result<Outcome, CallError>>;
 }
 
 /// What a call gave.

@@ -21,17 +21,24 @@ use tokio_rustls::server::TlsStream;
 use crate::HttpService;
 
 /// How long an excess connection may take to be told so.
-const REFUSAL_TIMEOUT: Duration = Duration::from_millis(10);
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long a client may take to send its request head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Most bytes of a request head where `http_config.max_header_bytes` is not set.
+const HEADER_BYTES_MAX: usize = 1 << 20;
+
+/// No limit is below this: the buffer of a connection is at least as large.
+const HEADER_BYTES_MIN: usize = 16 << 10;
 
 /// What Go's server says to plain HTTP where it speaks TLS; programs show this text.
 const PLAIN_HTTP_ANSWER: &[u8] =
     b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
-/// How much of such a request is read, in bytes, so that its sender gets the answer.
-const PLAIN_HTTP_BYTES_MAX: u64 = 64 << 10;
+/// How much of a request is read that was answered already, in bytes, so that its sender
+/// gets the answer.
+const UNREAD_BYTES_MAX: u64 = 64 << 10;
 
 /// A bound socket.
 pub enum Listener {
@@ -65,6 +72,16 @@ pub struct ServeOptions {
     pub handshake_timeout: Duration,
     /// `http_config.max_header_bytes`; zero for the default of 1 MiB.
     pub header_bytes_max: usize,
+}
+
+impl ServeOptions {
+    /// What a request head may have; some room is needed for any request at all.
+    fn header_bytes_max(&self) -> usize {
+        match self.header_bytes_max {
+            0 => HEADER_BYTES_MAX,
+            bytes => bytes.max(HEADER_BYTES_MIN),
+        }
+    }
 }
 
 /// Counts the connections of each client address.
@@ -197,7 +214,9 @@ async fn converse(
             let handshake =
                 tokio::time::timeout(options.handshake_timeout, shake_hands(stream, acceptor));
             match handshake.await {
-                Ok(Ok(Some(stream))) => speak_any(stream, remote.ip(), service, stop).await,
+                Ok(Ok(Some(stream))) => {
+                    speak_any(stream, remote.ip(), service, &options, stop).await
+                }
                 Ok(Ok(None)) => {
                     tracing::debug!(target: "agent.http", client = %remote, "Plain HTTP where TLS is spoken");
                 }
@@ -224,10 +243,16 @@ async fn shake_hands(
         return acceptor.accept(stream).await.map(Some);
     }
     stream.write_all(PLAIN_HTTP_ANSWER).await?;
-    stream.shutdown().await?;
-    // Closing a socket with unread input would take the answer back.
-    tokio::io::copy(&mut stream.take(PLAIN_HTTP_BYTES_MAX), &mut tokio::io::sink()).await?;
+    end_after_input(stream).await?;
     Ok(None)
+}
+
+/// Closes a connection whose client was answered before its request was read: closing a
+/// socket with unread input would take the answer back.
+async fn end_after_input(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    tokio::io::copy(&mut stream.take(UNREAD_BYTES_MAX), &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// Completes when the server is to stop, or nobody is left to say so.
@@ -238,7 +263,12 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// Tells one client too many that it is one too many.
 async fn refuse(mut stream: TcpStream) {
     let text = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, stream.write_all(text)).await;
+    let tell = async {
+        stream.write_all(text).await?;
+        end_after_input(stream).await
+    };
+    // A client that takes longer has to do without.
+    let _ = tokio::time::timeout(REFUSAL_TIMEOUT, tell).await;
 }
 
 async fn speak_http1<S>(
@@ -252,9 +282,7 @@ async fn speak_http1<S>(
 {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(false);
-    let header_bytes_max =
-        if options.header_bytes_max == 0 { 1 << 20 } else { options.header_bytes_max };
-    builder.max_buf_size(header_bytes_max.max(16 << 10));
+    builder.max_buf_size(options.header_bytes_max());
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);
         async move { Ok::<_, std::convert::Infallible>(service.handle(request, remote).await) }
@@ -273,13 +301,23 @@ async fn speak_any<S>(
     stream: S,
     remote: IpAddr,
     service: Arc<HttpService>,
+    options: &ServeOptions,
     mut stop: watch::Receiver<bool>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let header_bytes_max = options.header_bytes_max();
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(250);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(header_bytes_max);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(250)
+        .max_header_list_size(u32::try_from(header_bytes_max).unwrap_or(u32::MAX));
     let answer = service_fn(move |request| {
         let service = Arc::clone(&service);
         async move { Ok::<_, std::convert::Infallible>(service.handle(request, Some(remote)).await) }

@@ -8,6 +8,7 @@
 //! - [`raft_host`]: the thread that owns the consensus core and the disk.
 //! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
 //!   the state in Consul's snapshot format.
+//! - [`rate_limit`]: how many calls a second are taken on.
 //! - [`usage`]: how much there is, for the metrics.
 //! - [`leader`]: what only a leader does; `memory`: what it remembers beside the state.
 
@@ -21,6 +22,7 @@ pub mod lock_delay;
 mod memory;
 mod metrics;
 pub mod raft_host;
+pub mod rate_limit;
 mod read;
 mod session_expiry;
 pub mod state_file;
@@ -33,7 +35,7 @@ use std::time::Duration;
 use acl::Authorizer;
 use contract::CallError;
 use store::Store;
-use types::{Datacenter, SecretId};
+use types::{Datacenter, GoDuration, SecretId};
 
 pub use read::Answer;
 
@@ -42,6 +44,7 @@ use crate::lock_delay::LockDelays;
 use crate::memory::Memory;
 use crate::metrics::CallMetrics;
 use crate::raft_host::RaftHost;
+use crate::rate_limit::{Asked, Caller, Class, RequestLimiter, RequestLimits};
 
 /// What a server needs to know of its configuration.
 #[derive(Clone, Debug)]
@@ -54,6 +57,8 @@ pub struct ServerOptions {
     pub max_query_time: Duration,
     /// `performance.rpc_hold_timeout`: how long a request waits for a leader to appear.
     pub hold_timeout: Duration,
+    /// `session_ttl_min`: the shortest time that a session may be given to live.
+    pub session_ttl_min: GoDuration,
     /// Whether a leader makes the root of the mesh when there is none.
     pub makes_authority: bool,
     /// How often a leader writes the coordinates that nodes told it.
@@ -64,6 +69,8 @@ pub struct ServerOptions {
 #[derive(Clone)]
 pub struct Server {
     shared: Arc<Shared>,
+    /// On whose behalf this handle works.
+    caller: Caller,
 }
 
 struct Shared {
@@ -73,6 +80,7 @@ struct Shared {
     raft: RaftHost,
     memory: Memory,
     metrics: CallMetrics,
+    limiter: RequestLimiter,
 }
 
 impl Server {
@@ -86,8 +94,33 @@ impl Server {
     ) -> Self {
         let live = LiveQueries::new(store.clone());
         let memory = Memory::new(lock_delays);
-        let metrics = CallMetrics::new();
-        Self { shared: Arc::new(Shared { options, store, live, raft, memory, metrics }) }
+        let (metrics, limiter) = (CallMetrics::new(), RequestLimiter::default());
+        let shared = Arc::new(Shared { options, store, live, raft, memory, metrics, limiter });
+        Self { shared, caller: Caller::Server }
+    }
+
+    /// A handle that works on behalf of somebody, who may be limited.
+    #[must_use]
+    pub fn called_by(&self, caller: Caller) -> Self {
+        Self { caller, ..self.clone() }
+    }
+
+    /// Sets how many calls a second are taken on, from now on.
+    pub fn limit_requests(&self, limits: RequestLimits) {
+        self.shared.limiter.set(limits, std::time::Instant::now());
+    }
+
+    /// Counts a call against the limits. A leader's calls can be made nowhere else,
+    /// except for those that any server may answer.
+    fn admit(
+        &self,
+        class: Class,
+        name: &'static str,
+        by_any_server: bool,
+    ) -> Result<(), CallError> {
+        let here_only = !by_any_server && self.raft().is_leader();
+        let asked = Asked { class, name, caller: self.caller, here_only };
+        self.shared.limiter.admit(asked, std::time::Instant::now())
     }
 
     /// The state.

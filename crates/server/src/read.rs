@@ -14,6 +14,7 @@ use types::Index;
 use crate::Server;
 use crate::live::Live;
 use crate::metrics::Call;
+use crate::rate_limit::Class;
 
 /// A wait is stretched by up to this part of itself, so that clients that started
 /// together do not come back together.
@@ -70,6 +71,8 @@ impl Server {
         options: &ReadOptions,
     ) -> Result<Answer, CallError> {
         self.check_datacenter(&options.datacenter)?;
+        let by_any_server = options.consistency == Consistency::Stale;
+        self.admit(Class::Read, query.name(), by_any_server)?;
         let metrics = &self.shared.metrics;
         metrics.query();
         let start = std::time::Instant::now();

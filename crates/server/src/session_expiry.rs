@@ -407,6 +407,7 @@ mod tests {
             hold_timeout: Duration::from_secs(7),
             makes_authority: false,
             coordinate_update_period: Duration::from_secs(5),
+            session_ttl_min: types::GoDuration::from_secs(10),
         };
         Server::new(options, store, host, lock_delays)
     }

@@ -10,6 +10,7 @@ use types::SecretId;
 use crate::Server;
 use crate::fsm::FsmReply;
 use crate::metrics::Call;
+use crate::rate_limit::Class;
 
 /// A command's reply, of a type that only the command knows.
 type Reply = Box<dyn Any + Send>;
@@ -31,6 +32,7 @@ impl Server {
 
     async fn run(&self, command: Box<dyn AnyCommand>, token: &SecretId) -> FsmReply {
         self.check_datacenter(command.datacenter())?;
+        self.admit(Class::Write, command.name(), false)?;
         if !self.raft().is_leader() {
             self.wait_for_leadership().await?;
         }
@@ -77,6 +79,7 @@ impl Server {
             now_unix_nanos: now_unix_nanos(),
             random: &mut || fastrand::u128(..),
             datacenter: &self.shared.options.datacenter,
+            session_ttl_min: self.shared.options.session_ttl_min,
             memory: &self.shared.memory,
         };
         command.prepare(&mut leader)?;

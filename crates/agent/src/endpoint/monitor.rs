@@ -130,7 +130,7 @@ mod tests {
 
     /// Routes over a log that this thread writes to, and that nobody else shows.
     fn fixture(may: Authorizer) -> Fixture {
-        let logging = Logging::new(Level::Error, false, None);
+        let logging = Logging::new(Level::Error, false, None, None);
         logging.begin();
         let (stop, stopped) = watch::channel(false);
         let routes = routes(&logging, &everybody(may), &stopped);

@@ -34,15 +34,18 @@ impl LogFile {
             false => path.to_owned(),
         };
         let (file, opened) = open(&path)?;
-        let log = Self { path, rotation, file, written: 0, opened };
-        log.prune()?;
-        Ok(log)
+        Ok(Self { path, rotation, file, written: 0, opened })
     }
 
     /// Appends one line.
     pub fn write_line(&mut self, line: &str) -> io::Result<()> {
         if self.is_full() {
-            self.rotate()?;
+            // Without a new file the lines go on in the one that there is.
+            let rotated = self.rotate();
+            (self.written, self.opened) = (0, SystemTime::now());
+            if let Err(error) = rotated {
+                let _ = writeln!(self.file, "Failed to rotate the log file: {error}");
+            }
         }
         let mut bytes = Vec::with_capacity(line.len() + 1);
         bytes.extend_from_slice(line.as_bytes());
@@ -60,15 +63,18 @@ impl LogFile {
     fn rotate(&mut self) -> io::Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let (base, extension) = self.name_parts();
-        std::fs::rename(&self.path, self.folder().join(format!("{base}-{now}{extension}")))?;
-        self.prune()?;
-        (self.file, self.opened) = open(&self.path)?;
-        self.written = 0;
-        Ok(())
+        let closed = self.folder().join(format!("{base}-{now}{extension}"));
+        match std::fs::rename(&self.path, closed) {
+            // Somebody moved it away already.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        (self.file, _) = open(&self.path)?;
+        self.prune()
     }
 
     /// Removes closed files beyond the number to keep, oldest first.
-    fn prune(&self) -> io::Result<()> {
+    pub fn prune(&self) -> io::Result<()> {
         if self.rotation.files_max == 0 {
             return Ok(());
         }
@@ -138,5 +144,24 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).expect("it exists"), "five.\n");
         let newest = std::fs::read_to_string(folder.path().join(&names[1])).expect("it exists");
         assert_eq!(newest, "four.\n");
+    }
+
+    #[test]
+    fn a_file_that_was_moved_or_cannot_be_moved_stops_no_line() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let rotation = Rotation { bytes: 4, age: Duration::from_secs(86_400), files_max: -1 };
+        let path = folder.path().join("logs/agent.log");
+        std::fs::create_dir(folder.path().join("logs")).expect("it is writable");
+        let mut log = LogFile::open(&path, rotation).expect("the folder is writable");
+        log.write_line("one..").expect("it is open");
+        std::fs::rename(&path, folder.path().join("taken")).expect("it is there");
+        log.write_line("two..").expect("a new file is made");
+        assert_eq!(std::fs::read_to_string(&path).expect("it exists"), "two..\n");
+        // Without the folder there is no new file, and the old one takes the line.
+        std::fs::rename(folder.path().join("logs"), folder.path().join("gone")).expect("is there");
+        log.write_line("three").expect("the old file is open");
+        let lines = std::fs::read_to_string(folder.path().join("gone/agent.log"));
+        let lines = lines.expect("it exists");
+        assert!(lines.starts_with("two..\nFailed to rotate") && lines.ends_with("three\n"));
     }
 }

@@ -107,7 +107,26 @@ impl LogEvent {
     pub fn plain(&self) -> String {
         let mut line = String::with_capacity(128);
         push_local_time(&mut line, self.unix_nanos);
-        let _ = write!(line, " {} {}: {}", self.level.column(), self.logger, self.message);
+        let _ = write!(line, " {} ", self.level.column());
+        self.push_unstamped(&mut line);
+        line
+    }
+
+    /// The plain format from the logger on, without the line's end.
+    pub(super) fn unstamped(&self) -> String {
+        let mut line = String::with_capacity(128);
+        self.push_unstamped(&mut line);
+        line
+    }
+
+    /// The local time as syslog wants it: `Nov  1 07:54:20`.
+    pub(super) fn syslog_time(&self) -> String {
+        let zoned = timestamp(self.unix_nanos).to_zoned(jiff::tz::TimeZone::system());
+        zoned.strftime("%b %e %H:%M:%S").to_string()
+    }
+
+    fn push_unstamped(&self, line: &mut String) {
+        let _ = write!(line, "{}: {}", self.logger, self.message);
         let (inline, blocks): (Vec<_>, Vec<_>) =
             self.fields.iter().partition(|(_, value)| !value.contains('\n'));
         if !self.fields.is_empty() {
@@ -115,7 +134,7 @@ impl LogEvent {
         }
         for (key, value) in inline {
             let _ = write!(line, " {key}=");
-            push_value(&mut line, value);
+            push_value(line, value);
         }
         for (key, value) in blocks {
             let _ = write!(line, "\n  {key}=");
@@ -123,7 +142,6 @@ impl LogEvent {
                 let _ = write!(line, "\n  | {part}");
             }
         }
-        line
     }
 
     /// The JSON format, without the line's end.

@@ -13,6 +13,7 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use super::file::LogFile;
 use super::format::{Level, LogEvent};
+use super::syslog::Syslog;
 
 /// Lines that wait for one follower; more are dropped and counted.
 const FOLLOWER_LINES_MAX: usize = 512;
@@ -27,7 +28,7 @@ pub struct Logging {
 }
 
 struct Shared {
-    /// Level of standard output and the file.
+    /// Level of standard output, the file and syslog.
     level: AtomicU8,
     /// The lowest level that anybody wants.
     lowest: AtomicU8,
@@ -39,6 +40,7 @@ struct Outlets {
     /// Lines from before the banner, until it is printed.
     early: Option<Vec<LogEvent>>,
     file: Option<LogFile>,
+    syslog: Option<Syslog>,
     followers: Vec<Arc<Receiver>>,
 }
 
@@ -65,8 +67,8 @@ impl Follower {
 
 impl Logging {
     /// A log that keeps its lines until [`Self::begin`].
-    pub fn new(level: Level, json: bool, file: Option<LogFile>) -> Self {
-        let outlets = Outlets { early: Some(Vec::new()), file, followers: Vec::new() };
+    pub fn new(level: Level, json: bool, file: Option<LogFile>, syslog: Option<Syslog>) -> Self {
+        let outlets = Outlets { early: Some(Vec::new()), file, syslog, followers: Vec::new() };
         let level = AtomicU8::new(level as u8);
         let lowest = AtomicU8::new(level.load(Ordering::Relaxed));
         Self { shared: Arc::new(Shared { level, lowest, json, outlets: Mutex::new(outlets) }) }
@@ -85,7 +87,15 @@ impl Logging {
         }
     }
 
-    /// Changes the level of standard output and the file.
+    /// Writes what is on its way; nothing goes to syslog from now on.
+    pub fn finish(&self) {
+        let syslog = self.shared.lock().syslog.take();
+        if let Some(syslog) = syslog {
+            syslog.finish();
+        }
+    }
+
+    /// Changes the level of standard output, the file and syslog.
     pub fn set_level(&self, level: Level) {
         self.shared.level.store(level as u8, Ordering::Relaxed);
         let outlets = self.shared.lock();
@@ -120,6 +130,9 @@ impl Shared {
             if let Some(file) = &mut outlets.file {
                 // There is nowhere to tell that the log cannot be written.
                 let _ = file.write_line(&line);
+            }
+            if let Some(syslog) = &mut outlets.syslog {
+                syslog.write(event, self.json);
             }
             line.push('\n');
             let _ = std::io::stdout().lock().write_all(line.as_bytes());

@@ -28,6 +28,9 @@ use crate::settings::Settings;
 use crate::sources::Read;
 use crate::value::Value;
 
+/// What `session_ttl_min` is when it is unset or zero.
+const SESSION_TTL_MIN: GoDuration = GoDuration::from_secs(10);
+
 /// What the steps of the build share.
 pub(crate) struct Build<'a> {
     /// Everything, with the defaults of dev mode.
@@ -75,10 +78,24 @@ pub(crate) fn build(
     files: &dyn FileSystem,
     environment: &Environment,
 ) -> Result<Loaded, String> {
-    let Read { settings: user, warnings } = read;
+    let Read { settings: user, mut warnings } = read;
     let mut settings = if dev { crate::sources::dev_defaults() } else { Settings::default() };
     settings.overlay(user.clone());
     fix_internal_values(&mut settings);
+    warn_enterprise(&user, &mut warnings);
+    let (config, warnings) = build_settings(settings, warnings, dev, files, environment)?;
+    Ok(Loaded { config, warnings, without_effect: without_effect(&user) })
+}
+
+/// From settings that are complete: those of dev mode are in them, those that nobody
+/// configures are not.
+pub(crate) fn build_settings(
+    settings: Settings,
+    warnings: Vec<String>,
+    dev: bool,
+    files: &dyn FileSystem,
+    environment: &Environment,
+) -> Result<(RuntimeConfig, Vec<String>), String> {
     let mut build = Build {
         dev,
         server: settings.bool("server"),
@@ -87,7 +104,6 @@ pub(crate) fn build(
         warnings,
         errors: Vec::new(),
     };
-    warn_enterprise(&user, &mut build.warnings);
     validate::early(&mut build)?;
     let ports = network::ports(&mut build);
     let network = network::network(&mut build, &ports)?;
@@ -126,8 +142,7 @@ pub(crate) fn build(
     };
     build.fail_if_wrong()?;
     validate::whole(&config, &mut build, files)?;
-    let warnings = build.warnings;
-    Ok(Loaded { config, warnings, without_effect: without_effect(&user) })
+    Ok((config, build.warnings))
 }
 
 /// Options that nobody configures: what a source said about them is dropped
@@ -300,6 +315,10 @@ fn switches(build: &mut Build<'_>) -> Switches {
         use_streaming_backend: settings.bool("use_streaming_backend"),
         experiments: settings.list("experiments"),
         peering: settings.bool("peering.enabled"),
+        session_ttl_min: match build.duration("session_ttl_min") {
+            unset if unset.is_zero() => SESSION_TTL_MIN,
+            set => set,
+        },
         discovery_max_stale: build.duration("discovery_max_stale"),
     }
 }

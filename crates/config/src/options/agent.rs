@@ -59,6 +59,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         .of(Feature::ConfigEntries),
     flag("use_streaming_backend", true, "Health queries use streaming.").of(Feature::Cache),
     list("experiments", "Names of experiments; none is known."),
+    duration("session_ttl_min", "0s", "Shortest life of a session with a time limit; 0 for 10s."),
     duration("discovery_max_stale", "0s", "How stale discovery answers may be."),
     // HashiCorp's cloud.
     text("cloud.resource_id", "", "Cloud resource.").of(Feature::Cloud),

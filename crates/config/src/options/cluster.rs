@@ -10,7 +10,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     int("raft_snapshot_threshold", "16384", "Entries that make a snapshot.").reloads(),
     duration("raft_snapshot_interval", "30s", "How often that is looked at.").reloads(),
     int("raft_trailing_logs", "10240", "Entries kept after a snapshot.").reloads(),
-    flag("raft_prevote_disabled", false, "No pre-vote."),
+    flag("raft_prevote_disabled", false, "No pre-vote.").of(Feature::Cluster),
     text("raft_logstore.backend", "default", "default, boltdb or wal.").of(Feature::LogStore),
     flag("raft_logstore.disable_log_cache", false, "Accepted, never had an effect."),
     flag("raft_logstore.verification.enabled", false, "Verify the log.").of(Feature::LogStore),
@@ -20,7 +20,8 @@ pub(super) const OPTIONS: &[Opt] = &[
     int("raft_logstore.wal.segment_size_mb", "64", "Size of a log segment, MiB."),
     flag("read_replica", false, "A server without a vote.").enterprise(),
     int("performance.raft_multiplier", "5", "Scales Raft's timings, 1 to 10.").reloads(),
-    duration("performance.leave_drain_time", "5s", "How long a leaving server answers."),
+    duration("performance.leave_drain_time", "5s", "How long a leaving server answers.")
+        .of(Feature::Cluster),
     duration("performance.rpc_hold_timeout", "7s", "How long a call waits for a leader."),
     duration("performance.grpc_keepalive_interval", "30s", "Keep-alive period.").of(Feature::Grpc),
     duration("performance.grpc_keepalive_timeout", "20s", "Keep-alive wait.").of(Feature::Grpc),
@@ -83,8 +84,8 @@ pub(super) const OPTIONS: &[Opt] = &[
     list("primary_gateways", "Gateways of the primary datacenter.").of(Feature::Wan),
     duration("primary_gateways_interval", "30s", "How often those are looked up.").of(Feature::Wan),
     // The mesh and replicated settings.
-    flag("connect.enabled", true, "The mesh.").of(Feature::Connect),
-    text("connect.ca_provider", "", "consul, vault or aws-pca.").of(Feature::Connect),
+    flag("connect.enabled", true, "The mesh."),
+    text("connect.ca_provider", "", "consul, vault or aws-pca."),
     of_kind("connect.ca_config", Kind::Free, "Settings of the provider.")
         .of(Feature::Connect)
         .secret(),

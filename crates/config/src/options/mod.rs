@@ -73,6 +73,8 @@ pub enum Feature {
     Gossip,
     /// Several servers: voting, autopilot.
     Cluster,
+    /// Calls among agents: the server port, and client agents.
+    Rpc,
     /// Other datacenters.
     Wan,
     /// TLS between agents and gRPC.
@@ -106,7 +108,14 @@ pub enum Feature {
 }
 
 /// The features that exist. Adding one here makes its options take effect.
-pub const BUILT: &[Feature] = &[Feature::Agent, Feature::Coordinates, Feature::TelemetrySinks];
+pub const BUILT: &[Feature] = &[
+    Feature::Agent,
+    Feature::RateLimits,
+    Feature::Syslog,
+    Feature::AutoReload,
+    Feature::Coordinates,
+    Feature::TelemetrySinks,
+];
 
 /// One option.
 #[derive(Clone, Copy, Debug)]

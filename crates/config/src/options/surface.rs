@@ -43,7 +43,9 @@ pub(super) const OPTIONS: &[Opt] = &[
     list("recursors", "Servers asked about other names.").reloads(),
     flag("dns_config.allow_stale", true, "Answers from any server.").reloads(),
     int("dns_config.a_record_limit", "0", "Most address records; 0 for all.").reloads(),
-    duration("dns_config.cache_max_age", "0s", "Longest age of cached answers.").reloads(),
+    duration("dns_config.cache_max_age", "0s", "Longest age of cached answers.")
+        .reloads()
+        .of(Feature::Cache),
     flag("dns_config.disable_compression", false, "No name compression.").reloads(),
     flag("dns_config.enable_additional_node_meta_txt", true, "TXT records beside answers.")
         .reloads(),
@@ -60,12 +62,12 @@ pub(super) const OPTIONS: &[Opt] = &[
     int("dns_config.soa.expire", "86400", "Expire of the SOA record, seconds.").reloads(),
     int("dns_config.soa.min_ttl", "0", "Minimum TTL of the SOA record, seconds.").reloads(),
     int("dns_config.udp_answer_limit", "3", "Most records in a UDP answer.").reloads(),
-    flag("dns_config.use_cache", false, "Answer from the cache.").reloads(),
+    flag("dns_config.use_cache", false, "Answer from the cache.").reloads().of(Feature::Cache),
     // HTTP.
     list("http_config.block_endpoints", "Path prefixes that are refused."),
     map("http_config.response_headers", "Headers added to every answer."),
     list("http_config.allow_write_http_from", "Networks that may write."),
-    flag("http_config.use_cache", true, "?cached uses the cache.").of(Feature::Cache),
+    flag("http_config.use_cache", true, "?cached uses the cache."),
     int("http_config.max_header_bytes", "0", "Most bytes of request headers."),
     flag("disable_http_unprintable_char_filter", false, "Let unprintable paths through."),
     duration("default_query_time", "300s", "Wait of a blocking query that names none."),
@@ -73,11 +75,15 @@ pub(super) const OPTIONS: &[Opt] = &[
     // Limits.
     int("limits.http_max_conns_per_client", "200", "HTTP connections of one client.").reloads(),
     duration("limits.https_handshake_timeout", "5s", "TLS handshake on HTTPS."),
-    duration("limits.rpc_handshake_timeout", "5s", "TLS handshake on RPC."),
-    duration("limits.rpc_client_timeout", "60s", "Reply of a server.").reloads(),
-    float("limits.rpc_rate", "-1", "RPC calls per second.").reloads().of(Feature::RateLimits),
-    int("limits.rpc_max_burst", "1000", "Burst of RPC calls.").reloads().of(Feature::RateLimits),
-    int("limits.rpc_max_conns_per_client", "100", "RPC connections of one client.").reloads(),
+    duration("limits.rpc_handshake_timeout", "5s", "TLS handshake on RPC.").of(Feature::Rpc),
+    duration("limits.rpc_client_timeout", "60s", "Reply of a server.").reloads().of(Feature::Rpc),
+    float("limits.rpc_rate", "-1", "Calls of a client agent per second.")
+        .reloads()
+        .of(Feature::Rpc),
+    int("limits.rpc_max_burst", "1000", "Burst of those.").reloads().of(Feature::Rpc),
+    int("limits.rpc_max_conns_per_client", "100", "RPC connections of one client.")
+        .reloads()
+        .of(Feature::Rpc),
     int("limits.kv_max_value_size", "524288", "Largest value of a key, bytes."),
     int("limits.txn_max_req_len", "524288", "Largest transaction, bytes."),
     text("limits.request_limits.mode", "disabled", "disabled, permissive or enforcing.")

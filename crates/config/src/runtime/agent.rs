@@ -205,6 +205,8 @@ pub struct Switches {
     pub experiments: Vec<String>,
     /// Cluster peering.
     pub peering: bool,
+    /// Shortest life of a session with a time limit.
+    pub session_ttl_min: GoDuration,
     /// How stale answers of `discovery` queries may be.
     pub discovery_max_stale: GoDuration,
 }

@@ -231,6 +231,7 @@ mod tests {
     fn addresses_are_ipv4_and_few() {
         let store = Store::new(&crate::tables());
         let mut leader = LeaderView {
+            session_ttl_min: types::GoDuration::from_secs(10),
             store: &store,
             now_unix_nanos: 0,
             random: &mut || 0,

@@ -111,6 +111,7 @@ fn an_update_is_checked_and_needs_no_log_entry() {
     let store = Store::new(&crate::tables());
     let tell = |coord: Option<Coordinate>| {
         let mut leader = LeaderView {
+            session_ttl_min: types::GoDuration::from_secs(10),
             store: &store,
             now_unix_nanos: 0,
             random: &mut || 0,

@@ -76,6 +76,7 @@ fn a_state_keeps_its_first_index_and_a_copy_that_of_its_home() {
 fn a_state_needs_a_datacenter_and_gets_the_time_of_the_leader() {
     let store = Store::new(&crate::tables());
     let mut leader = LeaderView {
+        session_ttl_min: types::GoDuration::from_secs(10),
         store: &store,
         now_unix_nanos: 1_000_000_000,
         random: &mut || 0,

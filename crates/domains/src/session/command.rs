@@ -17,7 +17,6 @@ use crate::catalog::{CHECKS, NODES, check_key, node_key};
 use crate::kv;
 
 /// Bounds of a session's time (`reference/http-api.md` 3.2).
-const TTL_MIN: GoDuration = GoDuration::from_secs(10);
 const TTL_MAX: GoDuration = GoDuration::from_secs(24 * 3600);
 
 /// The longest lock delay that counts.
@@ -98,7 +97,7 @@ impl Command for SessionCommand {
         if self.op != SessionOp::Create {
             return Ok(());
         }
-        validate(&mut self.session)?;
+        validate(&mut self.session, leader.session_ttl_min)?;
         let state = leader.store.snapshot();
         self.session.id = loop {
             let id = SessionId::from(uuid((leader.random)()));
@@ -141,7 +140,7 @@ impl Command for SessionCommand {
 }
 
 /// What can be said without looking at the state; fills in what was not given.
-fn validate(session: &mut Session) -> Result<(), CallError> {
+fn validate(session: &mut Session, ttl_min: GoDuration) -> Result<(), CallError> {
     match &session.behavior {
         Behavior::Release | Behavior::Delete => {}
         Behavior::Other(text) if text.is_empty() => session.behavior = Behavior::Release,
@@ -155,9 +154,9 @@ fn validate(session: &mut Session) -> Result<(), CallError> {
     let ttl = GoDuration::parse(&session.ttl).map_err(|error| {
         CallError::failed(format!("Session TTL '{}' invalid: {error}", session.ttl))
     })?;
-    if !ttl.is_zero() && !(TTL_MIN..=TTL_MAX).contains(&ttl) {
+    if !ttl.is_zero() && !(ttl_min..=TTL_MAX).contains(&ttl) {
         return Err(CallError::failed(format!(
-            "Invalid Session TTL '{}', must be between [{TTL_MIN}={TTL_MAX}]",
+            "Invalid Session TTL '{}', must be between [{ttl_min}={TTL_MAX}]",
             ttl.as_nanos()
         )));
     }

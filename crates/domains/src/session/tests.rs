@@ -35,6 +35,7 @@ impl World {
     fn run<C: Command>(&mut self, mut command: C) -> Result<C::Reply, String> {
         let mut id = u128::from(self.index) << 8;
         let mut leader = LeaderView {
+            session_ttl_min: GoDuration::from_secs(10),
             store: &self.store,
             now_unix_nanos: 0,
             random: &mut || {

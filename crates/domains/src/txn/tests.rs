@@ -119,6 +119,7 @@ impl World {
                     Err(Refusal::Error(error)) => panic!("refusals are replies: {error}"),
                 };
                 let mut leader = LeaderView {
+                    session_ttl_min: types::GoDuration::from_secs(10),
                     store: &self.store,
                     now_unix_nanos: 0,
                     random: &mut || 0,

@@ -362,6 +362,7 @@ impl World {
         };
         let mut id = u128::from(index.0);
         let mut leader = LeaderView {
+            session_ttl_min: types::GoDuration::from_secs(10),
             store,
             now_unix_nanos: 1_800_000_000_000_000_000,
             random: &mut || {

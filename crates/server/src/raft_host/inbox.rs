@@ -19,6 +19,7 @@ use types::Index;
 use wal::{DiskError, Prepared};
 
 use super::error::ProposeError;
+use super::options::HostSettings;
 use super::stats::RaftStats;
 use crate::fsm::FsmReply;
 
@@ -71,6 +72,8 @@ pub(super) enum Input {
     /// The state of an operator's restore is durable as a snapshot, or not.
     RestoreWritten(Result<SnapshotMeta, SnapshotFailed>, Restored),
     Stats(oneshot::Sender<RaftStats>),
+    /// New settings, of a reload.
+    Settings(Box<HostSettings>),
     Message {
         from: ServerId,
         message: Message,

@@ -50,7 +50,7 @@ pub use wal::{Disk, FileDisk, MemDisk};
 
 pub use self::applier::{Applier, Committed, RestoreFailure, SnapshotJob};
 pub use self::error::{Fatal, ProposeError, StartError};
-pub use self::options::HostOptions;
+pub use self::options::{HostOptions, HostSettings};
 pub use self::stats::RaftStats;
 pub use self::transport::{Inlet, NoPeers, Transport};
 
@@ -196,6 +196,14 @@ impl RaftHost {
     /// [`ProposeError::Shutdown`] when the host has stopped.
     pub async fn stats(&self) -> Result<RaftStats, ProposeError> {
         self.ask(Input::Stats).await
+    }
+
+    /// Takes new timings and limits, as after a reload of the configuration.
+    ///
+    /// # Errors
+    /// [`ProposeError::Shutdown`] when the host has stopped.
+    pub fn set(&self, settings: HostSettings) -> Result<(), ProposeError> {
+        self.push(Input::Settings(Box::new(settings)))
     }
 
     /// Whether this server leads and has applied all that earlier leaders acknowledged.

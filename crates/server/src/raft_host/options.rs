@@ -32,6 +32,15 @@ pub struct HostOptions {
     pub sync_delay: Duration,
 }
 
+/// What of [`HostOptions`] may change while the host runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostSettings {
+    /// See [`HostOptions::raft`].
+    pub raft: raft::Options,
+    /// See [`HostOptions::snapshot_interval`].
+    pub snapshot_interval: Duration,
+}
+
 impl HostOptions {
     /// A server on a real disk with Consul's base timings.
     pub fn new(id: ServerId, address: Arc<str>, seed: u64) -> Self {

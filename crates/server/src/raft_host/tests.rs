@@ -124,6 +124,25 @@ async fn a_snapshot_shortens_the_log_and_a_restart_begins_at_it() {
 }
 
 #[tokio::test]
+async fn new_settings_apply_while_the_host_runs() {
+    let disk = MemDisk::new();
+    let (host, _store) = start(&disk).await;
+    for n in 0..20 {
+        put(&host, &format!("k{n}"), &[1; 200]).await.expect("it leads");
+    }
+    let raft = raft::Options { trailing_logs: 5, snapshot_threshold: 1, ..options("a").raft };
+    host.set(HostSettings { raft, snapshot_interval: Duration::from_millis(1) }).expect("it runs");
+    // The next look comes at once and finds more entries than the new threshold.
+    let snapshot = loop {
+        let status = host.stats().await.expect("it runs").status;
+        if status.snapshot.index > Index::ZERO {
+            break status;
+        }
+    };
+    assert_eq!(snapshot.first.0, snapshot.snapshot.index.0 - 4, "five entries are kept");
+}
+
+#[tokio::test]
 async fn a_restored_archive_replaces_the_state_for_good() {
     let disk = MemDisk::new();
     let (host, store) = start(&disk).await;

@@ -22,7 +22,7 @@ use super::applier::{Applier, Committed};
 use super::error::{Fatal, ProposeError};
 use super::inbox::{Done, Inbox, Input, Outcome, Proposed, SnapshotAsked, Taken};
 use super::metrics::RaftMetrics;
-use super::options::HostOptions;
+use super::options::{HostOptions, HostSettings};
 use super::role::RoleLines;
 use super::shared::{Lease, Shared};
 use super::stats::RaftStats;
@@ -270,6 +270,7 @@ impl Driver {
                 let _ = done.send(outcome);
             }
             Input::Stats(done) => drop(done.send(self.stats(now))),
+            Input::Settings(settings) => self.take_settings(*settings, now),
             Input::Message { from, message } => self.core.handle_message(from, message, now),
             Input::Failure { to, request } => self.core.handle_failure(&to, request, now),
             Input::SnapshotWritten(outcome) => self.snapshot_written(outcome, now)?,
@@ -582,6 +583,16 @@ impl Driver {
 
     fn log(&mut self) -> &mut Log {
         &mut self.core.reader_mut().0
+    }
+
+    /// Timings that run already run to their end; a snapshot may be due at once.
+    fn take_settings(&mut self, settings: HostSettings, now: Instant) {
+        let HostSettings { raft, snapshot_interval } = settings;
+        self.core.set_options(raft);
+        if self.options.snapshot_interval != snapshot_interval {
+            self.options.snapshot_interval = snapshot_interval;
+            self.set_snapshot_look(now);
+        }
     }
 
     fn set_snapshot_look(&mut self, now: Instant) {

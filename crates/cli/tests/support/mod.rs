@@ -1,0 +1,216 @@
+//! An agent as a process, as a user would start it.
+
+#![allow(dead_code, reason = "not every test binary uses all of it")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Longer than any step takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A started agent. Killed when dropped.
+pub(crate) struct Agent {
+    pub(crate) child: Child,
+    /// HTTP, DNS, server, and LAN and WAN gossip.
+    pub(crate) ports: [u16; 5],
+    lines: Receiver<String>,
+    reader: Option<JoinHandle<()>>,
+    /// All lines that were taken so far.
+    pub(crate) seen: Vec<String>,
+}
+
+impl Agent {
+    pub(crate) fn start(words: &[&str]) -> Self {
+        Self::start_on(free_ports(), words)
+    }
+
+    pub(crate) fn start_on(ports: [u16; 5], words: &[&str]) -> Self {
+        Self::start_with(ports, words, &[])
+    }
+
+    /// Starts with these environment variables.
+    pub(crate) fn start_with(ports: [u16; 5], words: &[&str], variables: &[(&str, &str)]) -> Self {
+        let [http, dns, server, serf_lan, serf_wan] = ports;
+        let mut child = command()
+            .args(["agent", "-node=agent", "-bind=127.0.0.1"])
+            .arg(format!("-http-port={http}"))
+            .arg(format!("-dns-port={dns}"))
+            .arg(format!("-server-port={server}"))
+            .arg(format!("-serf-lan-port={serf_lan}"))
+            .arg(format!("-serf-wan-port={serf_wan}"))
+            .args(["-grpc-port=-1", "-grpc-tls-port=-1"])
+            .args(words)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        // As many lines as no test has, so that the agent never waits for its reader.
+        let (sender, lines) = sync_channel(100_000);
+        let reader = std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, ports, lines, reader: Some(reader), seen: Vec::new() }
+    }
+
+    /// Waits for a line that contains this text, behind those that were waited for.
+    pub(crate) fn await_line(&mut self, text: &str) -> String {
+        loop {
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+                panic!("no line says {text:?}:\n{}", self.seen.join("\n"));
+            };
+            self.seen.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for a line that contains this text, or finds it among those that are there.
+    pub(crate) fn await_line_in_any_order(&mut self, text: &str) {
+        if !self.seen.iter().any(|line| line.contains(text)) {
+            self.await_line(text);
+        }
+    }
+
+    /// Asks until the agent says that its log level is this one; a reload has no last line.
+    pub(crate) fn until_log_level(&self, level: &str) {
+        let level = format!("\"loglevel\":\"{level}\"");
+        let words = |agent: &Self| {
+            let (_, body) = agent.http("GET", "/v1/agent/self", "");
+            body.to_lowercase().replace("\": \"", "\":\"")
+        };
+        self.until(&words, &level);
+    }
+
+    /// Asks again and again until the answer contains what is wanted.
+    pub(crate) fn until(&self, ask: &dyn Fn(&Self) -> String, wanted: &str) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let answer = ask(self);
+            if answer.contains(wanted) {
+                return;
+            }
+            assert!(Instant::now() < until, "there is no {wanted:?} in {answer}");
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("sh")
+            .args(["-c", "kill -s \"$0\" \"$1\"", signal, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process and gives its exit code.
+    pub(crate) fn ended(&mut self) -> i32 {
+        // The output ends with the process.
+        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
+            self.seen.push(line);
+        }
+        self.child.wait().unwrap().code().expect("the agent ends by itself")
+    }
+
+    pub(crate) fn last_line(&self) -> &str {
+        self.seen.last().map_or("", String::as_str)
+    }
+
+    pub(crate) fn http(&self, method: &str, target: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[0])).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = body.len();
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\
+             Content-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let answer = text(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+        (head[9..12].parse().unwrap(), body.trim_end().to_owned())
+    }
+
+    /// Asks over DNS for the IPv4 addresses of a name and counts them.
+    pub(crate) fn dns_answers(&self, name: &str) -> u16 {
+        let mut query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00".to_vec();
+        for label in name.split('.').chain([""]) {
+            query.push(label.len() as u8);
+            query.extend_from_slice(label.as_bytes());
+        }
+        query.extend_from_slice(b"\x00\x01\x00\x01");
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.send_to(&query, (Ipv4Addr::LOCALHOST, self.ports[1])).unwrap();
+        let mut answer = [0; 512];
+        let length = socket.recv(&mut answer).unwrap();
+        assert!(length > 12 && answer[..2] == query[..2], "{:?}", &answer[..length]);
+        u16::from_be_bytes([answer[6], answer[7]])
+    }
+
+    /// Runs a command of the command line against the agent: exit code and output.
+    pub(crate) fn consul(&self, words: &[&str]) -> (i32, String) {
+        let address = format!("127.0.0.1:{}", self.ports[0]);
+        let output = command().args(words).env("CONSUL_HTTP_ADDR", address).output().unwrap();
+        (output.status.code().unwrap(), text(&output.stdout))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already. Its output ends with it, and the reader with that.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = self.reader.take().map(JoinHandle::join);
+    }
+}
+
+/// The binary, without the settings of whoever runs the tests.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_consul")));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// Ports that nobody uses, each given once. They are below those of outgoing connections,
+/// one of which could otherwise take a port before the agent does.
+pub(crate) fn free_ports() -> [u16; 5] {
+    const FIRST: u16 = 12_000;
+    const COUNT: u16 = 18_000;
+    static TRIED: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % u32::from(COUNT)) as u16;
+    let mut held = Vec::new();
+    let ports = [(); 5].map(|()| {
+        for _ in 0..COUNT {
+            let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+            let port = FIRST + (start + tried % COUNT) % COUNT;
+            let sockets = (
+                TcpListener::bind((Ipv4Addr::LOCALHOST, port)),
+                UdpSocket::bind((Ipv4Addr::LOCALHOST, port)),
+            );
+            if let (Ok(tcp), Ok(udp)) = sockets {
+                held.push((tcp, udp));
+                return port;
+            }
+        }
+        panic!("no port is free");
+    });
+    drop(held);
+    ports
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
