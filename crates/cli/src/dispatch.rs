@@ -2,6 +2,7 @@
 
 use crate::command::{Call, Command, Environment, Run};
 use crate::commands::{NOT_YET, find};
+use crate::completion;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::flag::Arguments;
 use crate::help;
@@ -25,7 +26,15 @@ struct Line {
 
 /// Runs the command that `words` (without the program's name) mean.
 pub fn execute(words: &[String], environment: Environment, mut ui: Ui) -> Exit {
+    if let Some(exit) = completion::answer(&environment, &mut ui) {
+        return exit;
+    }
     let line = read(words);
+    if line.command.is_empty()
+        && let Some(exit) = completion::install_or_remove(words, &mut ui)
+    {
+        return exit;
+    }
     if line.version {
         return execute(&["version".to_owned()], environment, ui);
     }

@@ -6,7 +6,7 @@ use types::GoDuration;
 
 use crate::api::is_api_flag;
 use crate::command::Command;
-use crate::commands::COMMANDS;
+use crate::commands::{COMMANDS, NOT_YET};
 use crate::flag::{Flag, Kind, quote};
 
 /// Width of a line of a flag's help.
@@ -18,7 +18,23 @@ pub(crate) fn root() -> String {
     format!(
         "Usage: consul [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n{}",
         list(commands.map(|command| (command.words, command.synopsis)).collect())
-    )
+    ) + &not_yet("")
+}
+
+/// Names what Consul has below these words and this version has not; `prefix` ends in a
+/// blank unless it is empty.
+fn not_yet(prefix: &str) -> String {
+    let rest = NOT_YET.iter().filter_map(|words| words.strip_prefix(prefix));
+    let mut names: Vec<&str> = rest.filter(|rest| !rest.contains(' ')).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    names.sort_unstable();
+    let mut text = String::from("\nNot available yet:\n");
+    for line in wrap(&names.join(", "), COLUMNS) {
+        let _ = writeln!(text, "    {line}");
+    }
+    text
 }
 
 /// The help of a command or a group.
@@ -46,6 +62,7 @@ pub(crate) fn command(command: &Command) -> String {
             (!name.contains(' ')).then_some((name, child.synopsis))
         });
         let _ = write!(text, "\nSubcommands:\n{}", list(children.collect()));
+        text.push_str(&not_yet(&prefix));
     }
     text
 }
@@ -133,7 +150,7 @@ mod tests {
         assert!(text.contains("\nSubcommands:\n    delete    "), "{text}");
         assert!(text.contains("\n    put       "), "{text}");
         let text = command(crate::commands::find("operator").unwrap());
-        assert!(text.ends_with("\n    raft    Manage the servers of the Raft quorum\n"), "{text}");
+        assert!(text.contains("\n    raft    Manage the servers of the Raft quorum\n"), "{text}");
     }
 
     #[test]
@@ -156,5 +173,6 @@ mod tests {
         assert!(text.contains("\n    agent          "), "{text}");
         assert!(text.contains("\n    force-leave    "), "{text}");
         assert!(!text.contains("kv get"), "{text}");
+        assert!(text.contains("\nNot available yet:\n    acl, "), "{text}");
     }
 }

@@ -14,6 +14,7 @@ mod api;
 mod certificate;
 mod command;
 pub mod commands;
+mod completion;
 mod dispatch;
 mod failure;
 mod flag;

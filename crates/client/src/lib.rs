@@ -24,6 +24,7 @@
 //! Nothing is retried, except once when an idle connection turns out to be
 //! closed before the request left.
 
+mod acl;
 mod agent;
 mod catalog;
 mod config;
@@ -41,6 +42,7 @@ mod session;
 mod tls;
 mod transport;
 
+pub use acl::Acl;
 pub use agent::{MembersQuery, MonitorQuery};
 pub use catalog::CatalogNode;
 pub use config::{Address, Config, DEFAULT_ADDRESS, TlsConfig};
