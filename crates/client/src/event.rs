@@ -27,18 +27,18 @@ struct Fired {
     id: String,
 }
 
-impl Client {
-    /// Sends an event to all agents. Gives its id.
+impl EventFire {
+    /// Sends the event to all agents. Gives its id.
     ///
     /// # Errors
     /// Those of [`Client::call`].
-    pub async fn event_fire(&self, event: &EventFire) -> Result<String, Error> {
-        let request = Request::put(format!("/v1/event/fire/{}", event.name))
-            .query_unless_empty("node", &event.node_filter)
-            .query_unless_empty("service", &event.service_filter)
-            .query_unless_empty("tag", &event.tag_filter)
-            .body(event.payload.clone());
-        let fired: Fired = self.call(request).await?.json().await?;
+    pub async fn send(&self, client: &Client) -> Result<String, Error> {
+        let request = Request::put(format!("/v1/event/fire/{}", self.name))
+            .query_unless_empty("node", &self.node_filter)
+            .query_unless_empty("service", &self.service_filter)
+            .query_unless_empty("tag", &self.tag_filter)
+            .body(self.payload.clone());
+        let fired: Fired = client.call(request).await?.json().await?;
         Ok(fired.id)
     }
 }

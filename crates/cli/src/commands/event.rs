@@ -60,7 +60,7 @@ async fn run(call: &mut Call) -> Outcome {
     let client = call.client()?;
     // Consul looks whether the agent is there first; the complaint is known by it.
     client.agent_self().await.tried("Error querying Consul agent")?;
-    let id = client.event_fire(&event).await.tried("Error firing event")?;
+    let id = event.send(&client).await.tried("Error firing event")?;
     call.ui.output(format!("Event ID: {id}"));
     Ok(0)
 }

@@ -211,7 +211,7 @@ async fn execute(call: &mut Call, client: &Client, order: &Order, job: &JobRef) 
     tokio::time::sleep(order.wait_replication).await;
     let payload = Bytes::from(types::json::encode(job));
     let event = EventFire { payload, ..order.event.clone() };
-    let id = client.event_fire(&event).await.tried("Failed to fire event")?;
+    let id = event.send(client).await.tried("Failed to fire event")?;
     verbose(call, order, || format!("Fired remote execution event: {id}"));
     let progress = follow(call, client, order, job).await?;
     call.ui.output(progress.summary());
