@@ -1,4 +1,5 @@
-// A service with an HTTP check, and a watched key, through the library
+// A service with an HTTP check, a watched key, and locks that `consul lock` wants too, through
+// the library
 // github.com/hashicorp/consul/api.
 package main
 
@@ -7,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +72,9 @@ func run() error {
 		}
 	}
 	if err := watchKey(client); err != nil {
+		return err
+	}
+	if err := locks(client, os.Getenv("CONSUL_BINARY")); err != nil {
 		return err
 	}
 	if err := client.Agent().ServiceDeregister(name); err != nil {

@@ -7,6 +7,8 @@
 //! - `service_manager`: what systemd is told.
 //! - `parts`: what runs, and the order in which it starts and stops.
 //! - `local`: the services and checks of this agent, and how they reach the catalog.
+//! - `watches`: queries of the configuration, and handlers for their changes.
+//! - [`invocation`]: programs that an operator names.
 //! - `endpoint`: the HTTP endpoints that are about this agent, not about the state.
 //! - [`dns_server`]: the sockets of the DNS interface.
 //! - `explain`: why a service, a DNS name or a key is seen, or not.
@@ -26,6 +28,7 @@ mod endpoint;
 mod environment;
 mod explain;
 mod file_watch;
+pub mod invocation;
 mod listeners;
 mod local;
 mod local_catalog;
@@ -39,6 +42,7 @@ mod service_manager;
 mod settings;
 mod stats;
 mod user_event;
+mod watches;
 
 pub use environment::read_environment;
 pub use process::{RunOptions, run};

@@ -33,6 +33,7 @@ use crate::process::AgentHandle;
 use crate::remote_exec::{RemoteExec, ServerJobStore};
 use crate::user_event::UserEvents;
 use crate::user_event::broadcast::Alone;
+use crate::watches::{WatchSettings, Watches};
 use crate::{coordinate, remote_exec, settings};
 
 /// How long requests that are being answered may take when the agent stops.
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     metrics: Metrics,
     handle: AgentHandle,
     leader: JoinSet<()>,
+    watches: Watches,
 }
 
 impl Parts {
@@ -129,6 +131,9 @@ impl Parts {
                 DRAIN_TIMEOUT,
             ));
         }
+        // Their first question meets a listener that is there.
+        let data_dir = running.data_dir.as_deref().filter(|_| !running.dev);
+        let watches = Watches::start(WatchSettings::read(&running)?, data_dir);
         Ok(Self {
             server,
             http_settings,
@@ -143,6 +148,7 @@ impl Parts {
             metrics: metrics.clone(),
             handle: handle.clone(),
             leader,
+            watches,
         })
     }
 
@@ -168,6 +174,7 @@ impl Parts {
     /// Gives each part its new settings; if any is wrong, none gets them.
     pub(crate) async fn reload(&mut self, config: &RuntimeConfig) -> Result<(), String> {
         // All that may fail comes first.
+        let watches = WatchSettings::read(config)?;
         let tls = match &self.tls {
             Some(tls) => Some((tls, listeners::server_tls(&config.tls.https).map_err(text)?)),
             None => None,
@@ -195,6 +202,7 @@ impl Parts {
         let _ = self.server.raft().set(raft);
         self.server.limit_requests(settings::request_limits(config));
         self.connections.set(config.limits.http_max_conns_per_client);
+        self.watches.change_to(watches);
         Ok(())
     }
 
@@ -207,6 +215,7 @@ impl Parts {
     pub(crate) async fn shutdown(mut self) {
         tracing::info!(target: "agent", "Requesting shutdown");
         tracing::info!(target: "agent.server", "shutting down server");
+        self.watches.shutdown().await;
         self.local.shutdown().await;
         let _ = self.stop_leader.send(true);
         while self.leader.join_next().await.is_some() {}

@@ -32,6 +32,7 @@ use crate::parts::{self, Parts};
 use crate::reload::Reason;
 use crate::service_manager;
 use crate::settings;
+use crate::watches::WatchSettings;
 
 /// How long leaving may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -207,22 +208,7 @@ fn check_at_start(config: &RuntimeConfig) -> Result<(), String> {
             "Failed to start Consul server: Unsupported default ACL policy: {policy}"
         ));
     }
-    config.watches().iter().try_for_each(check_watch)
-}
-
-/// Watches do nothing yet; a wrong one is refused all the same.
-fn check_watch(watch: &serde_json::Value) -> Result<(), String> {
-    let text = |name: &str| watch.get(name).and_then(serde_json::Value::as_str).unwrap_or("");
-    let (parameter, missing) = match text("type") {
-        "key" => ("key", "Must specify a single key to watch"),
-        "keyprefix" => ("prefix", "Must specify a single prefix to watch"),
-        "service" => ("service", "Must specify a single service to watch"),
-        _ => return Ok(()),
-    };
-    if text(parameter).is_empty() {
-        return Err(format!("Failed to parse watch (map[string]interface {{}}{{}}): {missing}"));
-    }
-    Ok(())
+    WatchSettings::read(config).map(drop)
 }
 
 /// Errors from before the log: one line on standard error.

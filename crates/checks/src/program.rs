@@ -11,7 +11,7 @@ use std::process::{ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::runner::errno_text;
 
@@ -33,13 +33,21 @@ impl Program {
         let [program, args @ ..] = args else {
             return Err(io::ErrorKind::NotFound.into());
         };
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::null());
+        Self::start_command(command)
+    }
+
+    /// Starts a command, whose environment and input are the caller's.
+    ///
+    /// # Errors
+    /// What the system says; [`start_error`] puts it in words.
+    pub fn start_command(mut command: Command) -> io::Result<Self> {
         let (sender, receiver) = pipe::pipe()?;
         let output: OwnedFd = sender.into_blocking_fd()?;
         let errors = output.try_clone()?;
         // The command, and with it our end of the pipe, is gone when this returns.
-        let child = Command::new(program)
-            .args(args)
-            .stdin(Stdio::null())
+        let child = command
             .stdout(Stdio::from(output))
             .stderr(Stdio::from(errors))
             .process_group(0)
@@ -47,6 +55,11 @@ impl Program {
             .spawn()?;
         let group = ProcessGroup::of(&child);
         Ok(Self { group, child, output: receiver })
+    }
+
+    /// What feeds the program if its input is a pipe; once.
+    pub fn take_input(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// Reads output. Zero bytes are its end: the program, and all it started that did not

@@ -12,6 +12,7 @@
 
 mod api;
 mod certificate;
+mod child;
 mod command;
 pub mod commands;
 mod completion;

@@ -6,6 +6,11 @@
 
 mod support;
 
+#[path = "agent_process/locks.rs"]
+mod locks;
+#[path = "agent_process/watches.rs"]
+mod watches;
+
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 

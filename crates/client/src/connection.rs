@@ -3,11 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
@@ -20,6 +22,9 @@ use crate::tls;
 
 /// Most connections that are kept for the next request.
 const IDLE_MAX: usize = 8;
+/// How long a connection may be silent before the other side is asked whether it is there,
+/// and the pause between the questions.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A connection and the task that drives it, which ends with it.
 pub(crate) struct Connection {
@@ -73,7 +78,12 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|error| http_error(&error))?;
+            // Go's programs write header names so, and some receivers look for exactly that.
+            http1::Builder::new()
+                .title_case_headers(true)
+                .handshake(TokioIo::new(stream))
+                .await
+                .map_err(|error| http_error(&error))?;
         // Errors of the driver reach the request that waits on `sender`.
         let driver = tokio::spawn(async move {
             let _ = connection.await;
@@ -118,6 +128,11 @@ async fn dial(host: &str, port: u16, config: &Config) -> Result<TcpStream, Trans
             Ok(stream) => {
                 // Without it the last bytes of a small request may wait; not worth failing for.
                 let _ = stream.set_nodelay(true);
+                // A blocking read hears nothing for minutes: this tells a quiet agent from
+                // one that is gone, as Go's client does.
+                let _ = SockRef::from(&stream).set_tcp_keepalive(
+                    &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE),
+                );
                 return Ok(stream);
             }
             Err(error) => {

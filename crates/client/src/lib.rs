@@ -35,12 +35,16 @@ mod error;
 mod escape;
 mod event;
 mod explain;
+mod kept_session;
 mod kv;
+pub mod lock;
 mod operator;
 mod request;
+pub mod semaphore;
 mod session;
 mod tls;
 mod transport;
+pub mod watch;
 
 pub use acl::Acl;
 pub use agent::{MembersQuery, MonitorQuery};

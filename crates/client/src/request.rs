@@ -14,6 +14,8 @@ use crate::escape::{path_escape, query_escape};
 pub struct Request {
     pub(crate) method: Method,
     pub(crate) path: String,
+    /// Whether the path is escaped, and may be followed by a query string.
+    escaped: bool,
     pub(crate) query: BTreeMap<String, Vec<String>>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
@@ -35,10 +37,17 @@ impl Request {
         Self {
             method,
             path: path.into(),
+            escaped: false,
             query: BTreeMap::new(),
             headers: Vec::new(),
             body: Bytes::new(),
         }
+    }
+
+    /// A request to a path, perhaps with a query string, that is escaped already: the
+    /// address of something that is not Consul's API.
+    pub fn escaped(method: Method, target: impl Into<String>) -> Self {
+        Self { escaped: true, ..Self::new(method, target) }
     }
 
     /// A GET.
@@ -138,12 +147,13 @@ impl Request {
 
     /// Path and query string, escaped as Go escapes them.
     pub(crate) fn target(&self) -> String {
-        let mut target = path_escape(&self.path);
+        let mut target = if self.escaped { self.path.clone() } else { path_escape(&self.path) };
+        let has_query = self.escaped && target.contains('?');
         let pairs = self.query.iter().flat_map(|(name, values)| {
             values.iter().map(move |value| (name.as_str(), value.as_str()))
         });
         for (number, (name, value)) in pairs.enumerate() {
-            target.push(if number == 0 { '?' } else { '&' });
+            target.push(if number == 0 && !has_query { '?' } else { '&' });
             target.push_str(&query_escape(name));
             target.push('=');
             target.push_str(&query_escape(value));

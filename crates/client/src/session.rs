@@ -1,6 +1,7 @@
 //! `/v1/session/` (`reference/http-api.md` 3.2).
 
 use serde::{Deserialize, Serialize};
+use types::session::Session;
 use types::{NodeName, SessionId};
 
 use crate::{Client, Error, Request};
@@ -21,6 +22,9 @@ pub struct SessionCreate {
     /// Checks of the node that must not be critical; `None` for `serfHealth`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_checks: Option<Vec<String>>,
+    /// How long keys that it held cannot be locked after its end, as `15s`, which is the default.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub lock_delay: String,
     /// How long it lives without being renewed, as `15s`.
     #[serde(rename = "TTL", skip_serializing_if = "String::is_empty")]
     pub ttl: String,
@@ -48,18 +52,18 @@ impl Sessions<'_> {
         Ok(created.id)
     }
 
-    /// Lets the time of a session begin anew. Gives whether it is still there.
+    /// Lets the time of a session begin anew. `None` if it is not there any more.
     ///
     /// # Errors
     /// Those of [`Client::call`].
-    pub async fn renew(&self, id: &SessionId) -> Result<bool, Error> {
+    pub async fn renew(&self, id: &SessionId) -> Result<Option<Session>, Error> {
         let response = self.0.send(Request::put(format!("/v1/session/renew/{id}"))).await?;
         if response.status() == http::StatusCode::NOT_FOUND {
             response.bytes().await?;
-            return Ok(false);
+            return Ok(None);
         }
-        response.success().await?.bytes().await?;
-        Ok(true)
+        let sessions: Vec<Session> = response.success().await?.json().await?;
+        Ok(sessions.into_iter().next())
     }
 
     /// Ends a session; one that is not there is as good.

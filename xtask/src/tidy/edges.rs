@@ -73,6 +73,7 @@ pub(super) const PLACES: &[Place] = &[
             "domains",
             "telemetry",
             "checks",
+            "client",
             "http-server",
             "server",
         ],

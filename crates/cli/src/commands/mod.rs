@@ -12,6 +12,7 @@ mod join;
 mod keygen;
 mod kv;
 mod leave;
+mod lock;
 mod logout;
 mod maint;
 mod members;
@@ -24,6 +25,7 @@ mod tls;
 mod troubleshoot;
 mod validate;
 mod version;
+mod watch;
 
 use crate::command::Command;
 
@@ -51,6 +53,7 @@ pub const COMMANDS: &[Command] = &[
     kv::import::COMMAND,
     kv::put::COMMAND,
     leave::COMMAND,
+    lock::COMMAND,
     logout::COMMAND,
     maint::COMMAND,
     members::COMMAND,
@@ -76,6 +79,7 @@ pub const COMMANDS: &[Command] = &[
     troubleshoot::ports::COMMAND,
     validate::COMMAND,
     version::COMMAND,
+    watch::COMMAND,
 ];
 
 /// The commands of `reference/cli.md` that are still to be built. They say so, and help
@@ -87,7 +91,6 @@ pub const NOT_YET: &[&str] = &[
     "debug",
     "intention",
     "keyring",
-    "lock",
     "login",
     "operator autopilot",
     "operator usage",
@@ -96,7 +99,6 @@ pub const NOT_YET: &[&str] = &[
     "snapshot",
     "troubleshoot proxy",
     "troubleshoot upstreams",
-    "watch",
 ];
 
 /// The command of these words.

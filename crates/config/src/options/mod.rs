@@ -115,6 +115,7 @@ pub const BUILT: &[Feature] = &[
     Feature::AutoReload,
     Feature::Coordinates,
     Feature::TelemetrySinks,
+    Feature::Watches,
 ];
 
 /// One option.
