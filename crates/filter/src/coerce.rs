@@ -1,9 +1,9 @@
-//! Values as the types of fields: Go's `strconv` with base 0.
+//! Texts as values and back: Go's `strconv`, with the texts of its complaints.
 
 use crate::error::CoerceError;
 
 /// Go's `ParseBool`.
-pub(crate) fn parse_bool(value: &str) -> Result<bool, CoerceError> {
+pub fn parse_bool(value: &str) -> Result<bool, CoerceError> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -11,8 +11,48 @@ pub(crate) fn parse_bool(value: &str) -> Result<bool, CoerceError> {
     }
 }
 
+/// Go's `Atoi`: a sign and decimal digits.
+pub fn parse_decimal(value: &str) -> Result<i64, CoerceError> {
+    let function = "Atoi";
+    let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(CoerceError::Syntax { function, value: value.to_owned() });
+    }
+    value.parse().map_err(|_| CoerceError::Range { function, value: value.to_owned() })
+}
+
+/// Go's `ParseFloat(value, 64)`, without hexadecimal forms.
+pub fn parse_float(value: &str) -> Result<f64, CoerceError> {
+    let function = "ParseFloat";
+    let number: f64 =
+        value.parse().map_err(|_| CoerceError::Syntax { function, value: value.to_owned() })?;
+    let names_infinity = value.bytes().any(|letter| letter.eq_ignore_ascii_case(&b'n'));
+    if number.is_infinite() && !names_infinity {
+        return Err(CoerceError::Range { function, value: value.to_owned() });
+    }
+    Ok(number)
+}
+
+/// Go's `FormatFloat(number, 'g', -1, 64)`: the fewest digits, and an exponent where it
+/// is shorter.
+pub fn format_float(number: f64) -> String {
+    if number.is_nan() {
+        return "NaN".to_owned();
+    } else if number.is_infinite() {
+        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let scientific = format!("{number:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..6).contains(&exponent) {
+        return number.to_string();
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
 /// Go's `ParseInt(value, 0, 64)`.
-pub(crate) fn parse_signed(value: &str) -> Result<i64, CoerceError> {
+pub fn parse_signed(value: &str) -> Result<i64, CoerceError> {
     let function = "ParseInt";
     let negative = value.starts_with('-');
     let digits = value.strip_prefix(['-', '+']).unwrap_or(value);
@@ -22,7 +62,7 @@ pub(crate) fn parse_signed(value: &str) -> Result<i64, CoerceError> {
 }
 
 /// Go's `ParseUint(value, 0, 64)`, which takes no sign.
-pub(crate) fn parse_unsigned(value: &str) -> Result<u64, CoerceError> {
+pub fn parse_unsigned(value: &str) -> Result<u64, CoerceError> {
     magnitude(value, "ParseUint", value)
 }
 
@@ -59,6 +99,48 @@ fn magnitude(text: &str, function: &'static str, value: &str) -> Result<u64, Coe
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn floats_are_written_as_go_writes_them() {
+        let cases = [
+            (1.5, "1.5"),
+            (3.0, "3"),
+            (-0.25, "-0.25"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (123_456_789.0, "1.23456789e+08"),
+            (1e6, "1e+06"),
+            (1e21, "1e+21"),
+            (100_000.0, "100000"),
+            (f64::INFINITY, "+Inf"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(format_float(number), text);
+        }
+    }
+
+    #[test]
+    fn decimals_and_floats_are_refused_in_the_words_of_go() {
+        let text = |error: CoerceError| error.to_string();
+        assert_eq!(parse_decimal("-12"), Ok(-12));
+        assert_eq!(
+            parse_decimal("many").map_err(text),
+            Err(r#"strconv.Atoi: parsing "many": invalid syntax"#.to_owned())
+        );
+        assert_eq!(
+            parse_decimal("99999999999999999999").map_err(text),
+            Err(r#"strconv.Atoi: parsing "99999999999999999999": value out of range"#.to_owned())
+        );
+        assert_eq!(parse_float("1.5e3"), Ok(1500.0));
+        assert_eq!(
+            parse_float("1e999").map_err(text),
+            Err(r#"strconv.ParseFloat: parsing "1e999": value out of range"#.to_owned())
+        );
+        assert_eq!(
+            parse_float("x").map_err(text),
+            Err(r#"strconv.ParseFloat: parsing "x": invalid syntax"#.to_owned())
+        );
+    }
 
     #[test]
     fn numbers_are_read_with_go_base_zero() {

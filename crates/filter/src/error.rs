@@ -67,15 +67,15 @@ pub enum CoerceError {
     /// Not of that form.
     #[error("strconv.{function}: parsing {}: invalid syntax", Quoted(.value))]
     Syntax {
-        /// `ParseInt`, `ParseUint` or `ParseBool`.
+        /// Go's function: `ParseInt`, `ParseBool`, ….
         function: &'static str,
         /// The value.
         value: String,
     },
-    /// A number that does not fit 64 bits.
+    /// A number that does not fit its type.
     #[error("strconv.{function}: parsing {}: value out of range", Quoted(.value))]
     Range {
-        /// `ParseInt` or `ParseUint`.
+        /// Go's function: `ParseInt`, `ParseFloat`, ….
         function: &'static str,
         /// The value.
         value: String,

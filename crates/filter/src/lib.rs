@@ -11,10 +11,13 @@
 //!   at one row without allocating. [`LazyFilter`] reports what does not fit only
 //!   when a row is looked at.
 //!
+//! - [`Pattern`] and [`coerce`] are Go's regular expressions and Go's `strconv`, for other
+//!   places where Consul's words are theirs.
+//!
 //! Length, nesting and the size of regular expressions are bounded; no text can
 //! make this crate panic or recurse without limit.
 
-mod coerce;
+pub mod coerce;
 mod error;
 mod evaluate;
 mod expression;

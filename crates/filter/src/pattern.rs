@@ -45,6 +45,13 @@ impl Pattern {
     pub fn is_match(&self, text: &str) -> bool {
         self.0.is_match(text)
     }
+
+    /// The first match and its groups: the whole match, then each group, `None` for those
+    /// that had no part in it.
+    pub fn groups<'t>(&self, text: &'t str) -> Option<Vec<Option<&'t str>>> {
+        let captures = self.0.captures(text)?;
+        Some(captures.iter().map(|group| group.map(|found| found.as_str())).collect())
+    }
 }
 
 pub(crate) fn compile(pattern: &str) -> Result<Regex, FilterError> {

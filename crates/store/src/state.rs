@@ -91,6 +91,28 @@ impl State {
         scan(&self.table(table).rows, prefix).map(typed_ref)
     }
 
+    /// Of the rows whose primary key is the beginning of `text`, the one with the longest.
+    /// Takes a few look-ups, whatever the number of rows.
+    pub fn longest_prefix<R: Send + Sync + 'static>(
+        &self,
+        table: &Table<R>,
+        text: &[u8],
+    ) -> Option<Arc<R>> {
+        let rows = &self.table(table).rows;
+        let mut text = text;
+        loop {
+            let below = (Bound::Unbounded, Bound::Included(text));
+            let (key, row) = rows.range::<_, [u8]>(below).next_back()?;
+            if text.starts_with(key) {
+                return Some(typed(row));
+            }
+            // The greatest key up to the text is none of its beginnings, so those that
+            // are stand below it and are no longer than what the two have in common.
+            let common = text.iter().zip(key.iter()).take_while(|(a, b)| a == b).count();
+            text = &text[..common];
+        }
+    }
+
     /// All rows that the secondary index number `which` files under keys that begin
     /// with `prefix`, in index order.
     pub fn secondary<'s, 'p, R: Send + Sync + 'static>(

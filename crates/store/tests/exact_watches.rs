@@ -226,3 +226,22 @@ fn rows_are_found_by_keys_in_order() {
     assert_eq!(keys, [Arc::from(&b"a"[..]), Arc::from(&b"ab"[..]), Arc::from(&b"b"[..])]);
     assert_eq!(state.len(&ROWS), 3);
 }
+
+proptest! {
+    #[test]
+    fn the_longest_key_that_a_text_begins_with_is_found(
+        keys in prop::collection::btree_set("[ab]{0,5}|[abc/]{0,3}", 0..12),
+        text in "[ab/c]{0,6}",
+    ) {
+        let store = Store::new(&[&ROWS]);
+        store.write(|batch| {
+            let mut tx = batch.tx(Index(1));
+            for key in &keys {
+                tx.put(&ROWS, Row { key: key.clone(), tag: String::new(), value: 0 });
+            }
+        });
+        let found = store.snapshot().longest_prefix(&ROWS, text.as_bytes());
+        let model = keys.iter().filter(|key| text.starts_with(key.as_str())).max_by_key(|key| key.len());
+        prop_assert_eq!(found.as_ref().map(|row| &row.key), model);
+    }
+}

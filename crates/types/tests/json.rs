@@ -273,3 +273,45 @@ proptest! {
         let _ = json::decode::<RegisterRequest>(text.as_bytes(), Unknown::Ignore);
     }
 }
+
+#[test]
+fn stored_rows_show_empty_lists_as_null() {
+    #[derive(Serialize)]
+    struct Row {
+        tags: Vec<&'static str>,
+        nested: Vec<Vec<u8>>,
+    }
+    #[derive(Serialize)]
+    struct Reply {
+        rows: Vec<Row>,
+        after: u8,
+    }
+    let nested = || vec![vec![1], vec![]];
+    let rows =
+        vec![Row { tags: vec![], nested: nested() }, Row { tags: vec!["a"], nested: vec![] }];
+    let text = |rows, pretty| {
+        String::from_utf8(json::encode_stored(&Reply { rows, after: 7 }, pretty)).unwrap()
+    };
+    assert_eq!(text(vec![], false), r#"{"rows":[],"after":7}"#);
+    assert_eq!(text(vec![], true), "{\n    \"rows\": [],\n    \"after\": 7\n}");
+    let pretty = text(vec![Row { tags: vec![], nested: nested() }], true);
+    let expected = "{
+    \"rows\": [
+        {
+            \"tags\": null,
+            \"nested\": [
+                [
+                    1
+                ],
+                null
+            ]
+        }
+    ],
+    \"after\": 7
+}";
+    assert_eq!(pretty, expected);
+    assert_eq!(
+        text(rows, false),
+        r#"{"rows":[{"tags":null,"nested":[[1],null]},{"tags":["a"],"nested":null}],"after":7}"#
+    );
+}

@@ -18,14 +18,23 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 
 /// Appends the compact form to `out`. Panics as [`encode`].
 pub fn encode_into<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    write(out, value, GoFormatter { indent: None });
+    write(out, value, GoFormatter::new(false, false));
 }
 
 /// The form of `?pretty`: four spaces for each level, no newline at the end.
 /// Panics as [`encode`].
 pub fn encode_pretty<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
-    write(&mut out, value, GoFormatter { indent: Some(Indent { depth: 0, filled: false }) });
+    write(&mut out, value, GoFormatter::new(true, false));
+    out
+}
+
+/// As [`encode`], or [`encode_pretty`] if `pretty`, but an empty list inside of another
+/// list is `null`: how Go shows rows as they are stored, whose lists were never made.
+/// Panics as [`encode`].
+pub fn encode_stored<T: Serialize + ?Sized>(value: &T, pretty: bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    write(&mut out, value, GoFormatter::new(pretty, true));
     out
 }
 
@@ -37,6 +46,16 @@ fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T, formatter: GoForma
 
 struct GoFormatter {
     indent: Option<Indent>,
+    null_lists: Option<NullLists>,
+}
+
+/// What it takes to write empty lists inside of lists as `null`.
+#[derive(Default)]
+struct NullLists {
+    /// How many lists are open.
+    open: usize,
+    /// Whether the innermost of them has not been written yet, as it may be empty.
+    pending: bool,
 }
 
 struct Indent {
@@ -46,6 +65,13 @@ struct Indent {
 }
 
 impl GoFormatter {
+    fn new(pretty: bool, null_lists: bool) -> Self {
+        Self {
+            indent: pretty.then_some(Indent { depth: 0, filled: false }),
+            null_lists: null_lists.then(NullLists::default),
+        }
+    }
+
     fn open<W: ?Sized + Write>(&mut self, out: &mut W, bracket: &[u8]) -> io::Result<()> {
         if let Some(indent) = &mut self.indent {
             indent.depth += 1;
@@ -87,14 +113,30 @@ fn new_line<W: ?Sized + Write>(out: &mut W, depth: usize) -> io::Result<()> {
 
 impl Formatter for GoFormatter {
     fn begin_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        if let Some(lists) = &mut self.null_lists {
+            lists.open += 1;
+            if lists.open > 1 {
+                lists.pending = true;
+                return Ok(());
+            }
+        }
         self.open(out, b"[")
     }
 
     fn end_array<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        if let Some(lists) = &mut self.null_lists {
+            lists.open -= 1;
+            if std::mem::take(&mut lists.pending) {
+                return out.write_all(b"null");
+            }
+        }
         self.close(out, b"]")
     }
 
     fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        if self.null_lists.as_mut().is_some_and(|lists| std::mem::take(&mut lists.pending)) {
+            self.open(out, b"[")?;
+        }
         self.member(out, first)
     }
 

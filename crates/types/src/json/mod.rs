@@ -18,7 +18,7 @@ mod object;
 mod parse;
 
 pub use decode::{Unknown, decode, decode_value, decode_whole};
-pub use encode::{encode, encode_into, encode_pretty};
+pub use encode::{encode, encode_into, encode_pretty, encode_stored};
 pub use error::{DecodeError, quote};
 
 /// Most levels of arrays and objects in a document. Go stops at 10,000; nothing
