@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use contract::{Call, CallError, Consistency, Encoding, ReadFacts, Response, Show};
+use contract::{Call, CallError, Encoding, ReadFacts, Response, Show};
 use http_server::{Backend, BoxFuture, Outcome, ReadMeta};
 use server::Server;
 use server::rate_limit::Caller;
@@ -49,11 +49,26 @@ impl Backend for ServerBackend {
                     let reply = server.write(write.command, &write.token).await?;
                     Ok(Outcome { response: (write.show)(&*reply, encoding), meta: None })
                 }
+                Call::Act(mut call) => {
+                    let cached = cache.map(|cache| {
+                        let first = call.action.start().query;
+                        cache.describe(&first, &call.options, call.cache, Instant::now())
+                    });
+                    let (reply, facts) = server.act(&mut *call.action).await?;
+                    let consistency = Some(call.options.consistency.as_str());
+                    let mut meta = read_meta(&facts, consistency);
+                    if let Some(cached) = cached {
+                        cached.apply(&mut meta);
+                    }
+                    Ok(Outcome { response: (call.show)(&*reply, encoding), meta: Some(meta) })
+                }
                 Call::Read(read) => {
-                    let cached = cache.map(|cache| cache.describe(&read, Instant::now()));
+                    let cached = cache.map(|cache| {
+                        cache.describe(&read.query, &read.options, read.cache, Instant::now())
+                    });
                     let answer = server.read(read.query, &read.options).await?;
                     let consistency =
-                        read.tells_consistency.then(|| effective(read.options.consistency));
+                        read.tells_consistency.then(|| read.options.consistency.as_str());
                     let mut meta = read_meta(&answer.facts, consistency);
                     if let Some(cached) = cached {
                         cached.apply(&mut meta);
@@ -68,15 +83,6 @@ impl Backend for ServerBackend {
                 }
             }
         })
-    }
-}
-
-/// `X-Consul-Effective-Consistency`.
-fn effective(consistency: Consistency) -> &'static str {
-    match consistency {
-        Consistency::Default => "leader",
-        Consistency::Consistent => "consistent",
-        Consistency::Stale => "stale",
     }
 }
 

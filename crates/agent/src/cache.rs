@@ -6,10 +6,10 @@
 //! (`reference/http-api.md` 1.8 and 1.9).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use contract::{CacheKind, QueryKey, ReadCall};
+use contract::{AnyQuery, CacheKind, QueryKey, ReadOptions};
 use http_server::ReadMeta;
 use telemetry::names;
 use telemetry::series::GaugeHandle;
@@ -83,13 +83,19 @@ fn type_of(query: &str) -> &'static str {
 
 impl AgentCache {
     /// What the cache adds to what is told of a read.
-    pub(crate) fn describe(&self, read: &ReadCall, now: Instant) -> Described {
-        let streamed = read.cache == CacheKind::Streamed
-            && (read.options.cached || read.options.min_index > Index::ZERO);
+    pub(crate) fn describe(
+        &self,
+        query: &Arc<dyn AnyQuery>,
+        options: &ReadOptions,
+        kind: CacheKind,
+        now: Instant,
+    ) -> Described {
+        let streamed =
+            kind == CacheKind::Streamed && (options.cached || options.min_index > Index::ZERO);
         let age = if streamed { STREAMED_ENTRY_AGE } else { ENTRY_AGE };
-        let hit = (read.options.cached && read.cache != CacheKind::None).then(|| {
-            let hit = self.touch(QueryKey(read.query.clone()), now, age);
-            self.metrics.asked(read.query.name(), hit);
+        let hit = (options.cached && kind != CacheKind::None).then(|| {
+            let hit = self.touch(QueryKey(Arc::clone(query)), now, age);
+            self.metrics.asked(query.name(), hit);
             hit
         });
         Described { streamed, hit }

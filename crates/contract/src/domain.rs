@@ -77,30 +77,40 @@ pub struct Route {
 
 /// One method of a route.
 pub struct Verb {
-    /// The method.
-    pub method: Method,
+    /// The method. `None` is any, `OPTIONS` included: the handler answers those that do
+    /// not fit.
+    pub method: Option<Method>,
     /// Turns the request into a call.
     pub call: fn(&Request) -> Result<Call, CallError>,
 }
 
 impl Verb {
+    /// Whether it answers this method.
+    pub fn fits(&self, method: &Method) -> bool {
+        self.method.as_ref().is_none_or(|known| known == method)
+    }
+
     /// GET.
     pub const fn get(call: fn(&Request) -> Result<Call, CallError>) -> Self {
-        Self { method: Method::GET, call }
+        Self { method: Some(Method::GET), call }
     }
 
     /// PUT.
     pub const fn put(call: fn(&Request) -> Result<Call, CallError>) -> Self {
-        Self { method: Method::PUT, call }
+        Self { method: Some(Method::PUT), call }
     }
 
     /// DELETE.
     pub const fn delete(call: fn(&Request) -> Result<Call, CallError>) -> Self {
-        Self { method: Method::DELETE, call }
+        Self { method: Some(Method::DELETE), call }
     }
 
     /// POST.
     pub const fn post(call: fn(&Request) -> Result<Call, CallError>) -> Self {
-        Self { method: Method::POST, call }
+        Self { method: Some(Method::POST), call }
+    }
+    /// Any method, for a route whose methods depend on the rest of the path.
+    pub const fn any(call: fn(&Request) -> Result<Call, CallError>) -> Self {
+        Self { method: None, call }
     }
 }

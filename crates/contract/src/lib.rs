@@ -3,7 +3,7 @@
 //! A domain (`kv`, `catalog`, …) is data and pure functions. This crate is the
 //! form that they take: a [`Command`] goes through the log, a [`Query`] runs over a
 //! snapshot and may block, a [`Route`] turns an HTTP request into a [`Call`] of one
-//! of the two. `server` and `http-server` run calls and know nothing else about
+//! of the two, or into an [`Action`], which asks several queries. `server` and `http-server` run calls and know nothing else about
 //! domains; domains know nothing of either.
 //!
 //! - Types are erased in one place, [`erased`]: a handler's typed command reaches
@@ -17,6 +17,7 @@
 //!
 //! Nothing here does I/O, reads a clock or makes random numbers.
 
+pub mod action;
 pub mod call;
 pub mod domain;
 pub mod erased;
@@ -25,6 +26,7 @@ pub mod options;
 pub mod request;
 pub mod response;
 
+pub use action::{Action, Answer, AnyAction, Outside, Question, Step};
 pub use call::{
     Applied, Authorized, Command, Found, Interest, LeaderMemory, LeaderView, NoMemory, Pruned,
     Query, Refusal,
@@ -37,6 +39,6 @@ pub use error::{CallError, ErrorKind};
 pub use options::{Consistency, ReadOptions};
 pub use request::{AgentFacts, Params, Request};
 pub use response::{
-    Body, CacheKind, Call, Encoding, Facts, ReadCall, ReadFacts, Response, Show, ShowFacts,
-    ShowOnce, WriteCall, applied_reply_of, reply_of,
+    ActionCall, Body, CacheKind, Call, Encoding, Facts, ReadCall, ReadFacts, Response, Show,
+    ShowFacts, ShowOnce, WriteCall, applied_reply_of, reply_of,
 };

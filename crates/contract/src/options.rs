@@ -19,6 +19,17 @@ pub enum Consistency {
     Stale,
 }
 
+impl Consistency {
+    /// What it is called in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Consistency::Default => "leader",
+            Consistency::Consistent => "consistent",
+            Consistency::Stale => "stale",
+        }
+    }
+}
+
 /// Where, how fresh, and how long to wait.
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {

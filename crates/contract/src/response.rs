@@ -7,11 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
-use types::{Index, SecretId};
+use types::query_meta::QueryMeta;
+use types::{GoDuration, Index, SecretId};
 
+use crate::action::{Action, AnyAction};
 use crate::call::{Command, Query};
 use crate::erased::{AnyCommand, AnyQuery};
-use crate::options::ReadOptions;
+use crate::options::{Consistency, ReadOptions};
 
 /// A response without the conventions that all responses share.
 #[derive(Debug)]
@@ -94,6 +96,11 @@ impl Encoding {
             Encoding::Indented => types::json::encode_pretty(value).into(),
         }
     }
+
+    /// Encodes rows as they are stored: see [`types::json::encode_stored`].
+    pub fn encode_stored<T: Serialize + ?Sized>(self, value: &T) -> Bytes {
+        types::json::encode_stored(value, self == Encoding::Indented).into()
+    }
 }
 
 /// What a request asks for.
@@ -102,12 +109,14 @@ pub enum Call {
     Read(ReadCall),
     /// A command, which goes through the log.
     Write(WriteCall),
+    /// An action, which reads more than once and does not block.
+    Act(ActionCall),
     /// Nothing that needs the state: the answer.
     Answer(Response),
 }
 
 /// What is told beside the rows of a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReadFacts {
     /// The index of the rows.
     pub index: Index,
@@ -117,6 +126,33 @@ pub struct ReadFacts {
     pub last_contact: Duration,
     /// Whether rows were taken away because the reader may not see them.
     pub removed: bool,
+}
+
+impl ReadFacts {
+    /// The same as it stands in bodies.
+    pub fn to_meta(self, consistency: Consistency) -> QueryMeta {
+        QueryMeta {
+            index: self.index,
+            last_contact: GoDuration::from(self.last_contact),
+            known_leader: self.known_leader,
+            consistency_level: consistency.as_str(),
+            not_modified: false,
+            backend: 0,
+            results_filtered_by_acls: self.removed,
+        }
+    }
+}
+
+/// An action with the way to show its reply.
+pub struct ActionCall {
+    /// The action.
+    pub action: Box<dyn AnyAction>,
+    /// What its reads have in common; facts are told with an error, too.
+    pub options: ReadOptions,
+    /// How the reply is shown.
+    pub show: fn(&(dyn Any + Send + Sync), Encoding) -> Response,
+    /// Whether and how the agent's cache can answer.
+    pub cache: CacheKind,
 }
 
 /// A query with the way to show its reply.
@@ -288,10 +324,26 @@ impl Call {
     /// The same, with the agent's cache.
     #[must_use]
     pub fn cached_as(mut self, cache: CacheKind) -> Self {
-        if let Call::Read(read) = &mut self {
-            read.cache = cache;
+        match &mut self {
+            Call::Read(read) => read.cache = cache,
+            Call::Act(call) => call.cache = cache,
+            Call::Write(_) | Call::Answer(_) => {}
         }
         self
+    }
+
+    /// An action whose reply is shown as JSON, with lists as they are stored.
+    pub fn act<A: Action>(action: A, options: ReadOptions) -> Self
+    where
+        A::Reply: Serialize,
+    {
+        let show = |reply: &(dyn Any + Send + Sync), encoding: Encoding| {
+            let reply = reply.downcast_ref::<A::Reply>();
+            let reply = reply.expect("an action's reply has the action's reply type");
+            Response::encoded(encoding.encode_stored(reply))
+        };
+        let action = Box::new(action);
+        Call::Act(ActionCall { action, options, show, cache: CacheKind::None })
     }
 
     /// A command whose reply is shown as JSON.

@@ -210,7 +210,7 @@ impl Exchange<'_> {
         if !is_read && !self.may_write() {
             return Err(refuse(StatusCode::FORBIDDEN, "Access is restricted".to_owned()));
         }
-        if method == Method::OPTIONS {
+        if method == Method::OPTIONS && !self.entry.answers_options() {
             let options = Response::ok().with_header("Allow", self.entry.allow.clone());
             return Err(Box::new(options.into()));
         }
@@ -309,6 +309,7 @@ async fn run(
         Call::Read(read) if read.facts_with_error && read.cache != CacheKind::Streamed => {
             Some(ReadMeta::unknown())
         }
+        Call::Act(_) => Some(ReadMeta::unknown()),
         _ => None,
     };
     match backend.run(call, encoding, client).await {

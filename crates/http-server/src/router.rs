@@ -16,8 +16,7 @@ pub type LocalHandler = Arc<dyn Fn(Request) -> BoxFuture<Result<Reply, CallError
 pub struct LocalRoute {
     /// The path. One that ends in `/` stands for everything below it.
     pub path: &'static str,
-    /// The methods, in the order in which `Allow` lists them. None means that the
-    /// handler of any method is the first one (`/v1/query/` handles methods itself).
+    /// The methods, in the order in which `Allow` lists them.
     pub verbs: Vec<(Method, LocalHandler)>,
 }
 
@@ -32,7 +31,8 @@ pub(crate) enum Handler {
 
 /// One method of a path.
 pub(crate) struct Verb {
-    method: Method,
+    /// `None` is any.
+    method: Option<Method>,
     pub(crate) handler: Handler,
     pub(crate) metrics: RouteMetrics,
 }
@@ -47,7 +47,13 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn verb(&self, method: &Method) -> Option<&Verb> {
-        self.verbs.iter().find(|verb| verb.method == *method)
+        let fits = |verb: &&Verb| verb.method.as_ref().is_none_or(|known| known == method);
+        self.verbs.iter().find(fits)
+    }
+
+    /// Whether a handler of the route answers `OPTIONS`, and not its list of methods.
+    pub(crate) fn answers_options(&self) -> bool {
+        self.verbs.iter().any(|verb| verb.method.is_none())
     }
 }
 
@@ -84,13 +90,14 @@ impl Router {
     pub fn add_local(&mut self, routes: Vec<LocalRoute>) {
         for route in routes {
             let verbs = route.verbs.into_iter();
-            let verbs = verbs.map(|(method, handler)| (method, Handler::Local(handler)));
+            let verbs = verbs.map(|(method, handler)| (Some(method), Handler::Local(handler)));
             self.add(route.path, verbs.collect());
         }
     }
 
-    fn add(&mut self, path: &'static str, verbs: Vec<(Method, Handler)>) {
-        let methods: Vec<&str> = verbs.iter().map(|(method, _)| method.as_str()).collect();
+    fn add(&mut self, path: &'static str, verbs: Vec<(Option<Method>, Handler)>) {
+        let methods = verbs.iter().map(|(method, _)| method.as_ref().map_or("*", Method::as_str));
+        let methods: Vec<&str> = methods.collect();
         let allow = format!("OPTIONS,{}", methods.join(","));
         let verb = |(method, handler)| Verb { method, handler, metrics: RouteMetrics::default() };
         let verbs = verbs.into_iter().map(verb).collect();

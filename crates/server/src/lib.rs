@@ -5,6 +5,7 @@
 //!   log is bytes; what reaches `apply` on this server is the command as it was typed.
 //! - [`Server::read`]: authorize → run over a snapshot, or wait → reply. Everybody who
 //!   asks the same question shares one evaluation and one encoded body ([`live`]).
+//! - [`Server::act`]: several reads, of which each depends on the answers before.
 //! - [`raft_host`]: the thread that owns the consensus core and the disk.
 //! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
 //!   the state in Consul's snapshot format.
@@ -12,6 +13,7 @@
 //! - [`usage`]: how much there is, for the metrics.
 //! - [`leader`]: what only a leader does; `memory`: what it remembers beside the state.
 
+mod act;
 mod authority;
 mod coordinates;
 mod federation;
@@ -150,5 +152,9 @@ impl Server {
             return Ok(());
         }
         Err(CallError::no_path_to_datacenter())
+    }
+    /// The other datacenters that can be asked, the nearest first. There are none yet.
+    fn other_datacenters(&self) -> Vec<Datacenter> {
+        Vec::new()
     }
 }
