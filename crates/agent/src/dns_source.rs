@@ -2,24 +2,28 @@
 
 use std::sync::Arc;
 
-use contract::{CallError, Consistency, Query, ReadOptions};
+use contract::{CallError, Consistency, ErrorKind, Query, ReadOptions};
 use dns::{Locality, Lookup};
 use domains::catalog::{CatalogNode, InstanceSelection, PtrLookup, PtrTarget, VirtualIp};
 use domains::health::HealthService;
+use domains::prepared_query::{ExecuteRequest, Execution};
 use server::Server;
 use telemetry::names;
 use telemetry::series::CounterHandle;
 use types::catalog::CheckServiceNode;
-use types::{Datacenter, SecretId};
+use types::prepared_query::ExecuteResponse;
+use types::{Datacenter, GoDuration, NodeName, SecretId};
 
 use crate::dns_server::{
-    AddressOwner, DnsSource, Found, LookupCall, LookupError, LookupFuture, ready_now,
+    AddressOwner, DnsSource, Found, FoundQuery, LookupCall, LookupError, LookupFuture, ready_now,
 };
 
 /// Answers look-ups from the server in this process.
 pub(crate) struct CatalogSource {
     server: Server,
     datacenter: Datacenter,
+    /// The node of this agent.
+    node: NodeName,
     /// `acl.tokens.dns`, else `acl.tokens.default`.
     token: SecretId,
     calls: CounterHandle,
@@ -27,8 +31,13 @@ pub(crate) struct CatalogSource {
 
 impl CatalogSource {
     /// Look-ups on this server.
-    pub(crate) fn new(server: Server, datacenter: Datacenter, token: SecretId) -> Self {
-        Self { server, datacenter, token, calls: names::CLIENT_RPC.handle([]) }
+    pub(crate) fn new(
+        server: Server,
+        datacenter: Datacenter,
+        node: NodeName,
+        token: SecretId,
+    ) -> Self {
+        Self { server, datacenter, node, token, calls: names::CLIENT_RPC.handle([]) }
     }
 
     async fn find(&self, call: &LookupCall<'_>) -> Result<Found, LookupError> {
@@ -67,7 +76,7 @@ impl CatalogSource {
                 }
                 None => Ok(Found::Virtual(None)),
             },
-            Lookup::Query { .. } => Ok(Found::Query(None)),
+            Lookup::Query { name, datacenter } => self.execute(call, name, datacenter).await,
             Lookup::Servers => {
                 self.instances(call, Locality::Local, InstanceSelection::of("consul")).await
             }
@@ -93,6 +102,32 @@ impl CatalogSource {
         };
         let query = HealthService { selection, ..HealthService::default() };
         Ok(instances(self.read(query, &options?).await?))
+    }
+
+    /// Executes a prepared query.
+    async fn execute(
+        &self,
+        call: &LookupCall<'_>,
+        name: &str,
+        datacenter: Option<&str>,
+    ) -> Result<Found, LookupError> {
+        let locality = datacenter.map_or(Locality::Local, Locality::Datacenter);
+        let Some(options) = self.options(call, locality) else { return Ok(Found::Query(None)) };
+        let request = ExecuteRequest {
+            id_or_name: name.to_owned(),
+            agent: self.node.clone(),
+            address: Some(call.source_ip),
+            ..ExecuteRequest::default()
+        };
+        match self.server.act_typed(Execution::new(request, options?)).await {
+            Ok((response, _)) => Ok(Found::Query(Some(FoundQuery {
+                ttl: ttl_seconds(&response),
+                service: response.service,
+                instances: Arc::new(response.nodes),
+            }))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Query(None)),
+            Err(error) => Err(LookupError::Failed(error.text().to_owned())),
+        }
     }
 
     /// How to read; `None` where a cluster peer is asked for, of which there are none.
@@ -132,6 +167,25 @@ impl CatalogSource {
         self.calls.increment(1);
         let failed = |error: CallError| LookupError::Failed(error.text().to_owned());
         self.server.read_typed(query, options).await.map(|(rows, _)| rows).map_err(failed)
+    }
+}
+
+/// The TTL that a query says, in whole seconds.
+fn ttl_seconds(response: &ExecuteResponse) -> Option<u32> {
+    let text = response.dns.ttl.as_str();
+    if text.is_empty() {
+        return None;
+    }
+    match GoDuration::parse(text) {
+        Ok(ttl) => Some(u32::try_from(ttl.to_std().as_secs()).unwrap_or(u32::MAX)),
+        Err(error) => {
+            let service = response.service.as_str();
+            tracing::warn!(
+                target: "agent.dns",
+                service, %error, "Failed to parse TTL of prepared query, ignoring"
+            );
+            Some(0)
+        }
     }
 }
 

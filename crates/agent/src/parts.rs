@@ -309,7 +309,11 @@ async fn start_dns(config: &RuntimeConfig, server: &Server) -> Result<DnsServer,
         tokens if tokens.dns.is_empty() => tokens.default.clone(),
         tokens => tokens.dns.clone(),
     };
-    let source = CatalogSource::new(server.clone(), config.identity.datacenter.clone(), token);
+    let source = {
+        let identity = &config.identity;
+        let (datacenter, node) = (identity.datacenter.clone(), identity.node_name.clone());
+        CatalogSource::new(server.clone(), datacenter, node, token)
+    };
     let listen = config.listeners.dns.iter().filter_map(|address| match address {
         ListenAddr::Tcp(socket) => Some(*socket),
         ListenAddr::Unix(_) => None,

@@ -6,8 +6,8 @@
 //! `access.rs` (who may). It becomes part of the system by one line in [`ALL`].
 //!
 //! A domain may change the rows of another that stands to its right in this order:
-//! `txn` → `catalog` → `session` → `kv`, and `catalog` → `coordinate`. Any of them may look
-//! at the rows of any other.
+//! `txn` → `catalog` → `session` → `kv`, `prepared_query`, and `catalog` → `coordinate`. Any
+//! of them may look at the rows of any other.
 
 pub mod catalog;
 pub mod connect_ca;
@@ -16,6 +16,7 @@ pub mod federation_state;
 pub mod health;
 pub mod internal_ui;
 pub mod kv;
+pub mod prepared_query;
 pub mod session;
 pub mod txn;
 
@@ -32,6 +33,7 @@ pub const ALL: &[&Domain] = &[
     &coordinate::DOMAIN,
     &federation_state::DOMAIN,
     &internal_ui::DOMAIN,
+    &prepared_query::DOMAIN,
 ];
 
 /// The tables of all domains, in the order in which a state lays them out.

@@ -26,7 +26,7 @@ fn names_tags_and_routes_are_unique() {
     assert_unique("route", routes().map(|route| route.path));
     for route in routes() {
         assert!(route.path.starts_with("/v1/"), "{} is not an API path", route.path);
-        let methods = route.verbs.iter().map(|verb| verb.method.to_string());
+        let methods = route.verbs.iter().map(|verb| format!("{:?}", verb.method));
         assert_unique(&format!("method of {}", route.path), methods);
     }
 }

@@ -37,8 +37,6 @@ const PATHS: &[(&str, &[Method])] = &[
     ("/v1/peering/establish", POST),
     ("/v1/peering/token", POST),
     ("/v1/peerings", GET),
-    ("/v1/query", &[Method::GET, Method::POST]),
-    ("/v1/query/", OBJECT),
     ("/v1/snapshot", READ_WRITE),
 ];
 

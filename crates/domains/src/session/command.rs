@@ -14,7 +14,7 @@ use types::{Datacenter, GoDuration, SecretId, SessionId, uuid};
 use super::access;
 use super::table::{LOCK_DELAYS, LockDelay, SESSIONS, SESSIONS_BY_CHECK, SESSIONS_BY_NODE, exists};
 use crate::catalog::{CHECKS, NODES, check_key, node_key};
-use crate::kv;
+use crate::{kv, prepared_query};
 
 /// Bounds of a session's time (`reference/http-api.md` 3.2).
 const TTL_MAX: GoDuration = GoDuration::from_secs(24 * 3600);
@@ -195,10 +195,11 @@ fn require_ties(state: &State, session: &Session) -> Applied<()> {
     Ok(())
 }
 
-/// Ends a session and its locks. Ending nothing changes nothing.
+/// Ends a session, its locks and its queries. Ending nothing changes nothing.
 pub(crate) fn end(tx: &mut Tx<'_>, id: &SessionId) {
     let Some(session) = tx.delete(&SESSIONS, id.as_str().as_bytes()) else { return };
     tx.bump(SESSIONS.name);
+    prepared_query::handle_session_ended(tx, id);
     let keys = kv::end_locks(tx, id, session.behavior == Behavior::Delete);
     let delay = session.lock_delay.to_std().min(LOCK_DELAY_MAX);
     if delay.is_zero() {

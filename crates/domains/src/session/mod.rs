@@ -6,6 +6,7 @@
 //!   same transaction in which the node or one of the checks goes away or a check
 //!   becomes critical.
 //! - Together with it end the locks that it holds: the keys are released or deleted.
+//!   So do the prepared queries that are bound to it.
 //! - While a session is there its node and its checks are.
 //! - How long a session lives without being renewed, and how long the keys of a dead
 //!   one cannot be locked, is known to the leader alone and is not part of the state.

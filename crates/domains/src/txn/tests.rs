@@ -109,6 +109,7 @@ impl World {
                 let Show::WithFacts(show) = read.show else { panic!("it shows facts") };
                 print("read", show(&*found.reply, &facts, Encoding::Compact))
             }
+            Ok(Call::Act(call)) => panic!("{} is no transaction", call.action.name()),
             Ok(Call::Write(write)) => {
                 let checked = Authorized::command(write.command, &self.who, &self.store, self);
                 let mut command = match checked {

@@ -9,11 +9,12 @@ use acl::Authorizer;
 use bytes::Bytes;
 use contract::response::Body;
 use contract::{
-    AgentFacts, AnyCommand, Authorized, Call, CallError, Encoding, LeaderView, NoMemory, ReadCall,
-    ReadFacts, Refusal, Request, Response, Route, Show,
+    ActionCall, AgentFacts, Answer, AnyCommand, Authorized, Call, CallError, Encoding, LeaderView,
+    NoMemory, Outside, ReadCall, ReadFacts, Refusal, Request, Response, Route, Show, Step,
 };
 use domains::catalog::{Deregister, Register};
 use domains::kv::{KvCommand, KvOp, TombstoneReap};
+use domains::prepared_query::PreparedQueryCommand;
 use domains::txn::TxnCommand;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_server::path::{Decoded, decode_path, is_clean, parse_query};
@@ -167,6 +168,43 @@ pub(super) const TXN_WORDS: &[&str] = &[
     "?dc=dc2",
 ];
 
+/// What requests to prepared queries are made of.
+pub(super) const QUERY_WORDS: &[&str] = &[
+    "\nPUT /v1/catalog/register {\"Node\":\"n1\",\"Address\":\"10.0.0.1\",\"Service\":{\"Service\":\"web\",\"Tags\":[\"a\"]}}",
+    "\nPOST /v1/query {\"Name\":\"q\",\"Service\":{\"Service\":\"web\"}}",
+    "\nPOST /v1/query {\"Name\":\"t-\",\"Template\":{\"Type\":\"name_prefix_match\",\"Regexp\":\"(.*)\"},\"Service\":{\"Service\":\"${match(1)}\"}}",
+    "\nPUT /v1/query/00000000-0000-0000-0000-00000000000b {",
+    "\nDELETE /v1/query/00000000-0000-0000-0000-00000000000b",
+    "\nGET /v1/query",
+    "\nGET /v1/query/q/execute",
+    "\nGET /v1/query/t-web/execute?near=n1&limit=1",
+    "\nGET /v1/query/t-web/explain",
+    "\nOPTIONS /v1/query/q",
+    "\nPOST /v1/query {",
+    "}",
+    ",",
+    "\"Name\":\"\"",
+    "\"Session\":\"s\"",
+    "\"Token\":\"<hidden>\"",
+    "\"Template\":{\"Type\":\"name_prefix_match\"}",
+    "\"RemoveEmptyTags\":true",
+    "\"Service\":{\"Service\":\"web\"",
+    "\"Failover\":{\"NearestN\":2,\"Datacenters\":[\"dc2\"]}",
+    "\"Targets\":[{\"Peer\":\"p\"}]",
+    "\"OnlyPassing\":true",
+    "\"IgnoreCheckIDs\":[\"c\"]",
+    "\"Near\":\"_ip\"",
+    "\"Tags\":[\"!a\",\"${name.suffix}\"]",
+    "\"NodeMeta\":{\"a\":\"${name.full}\"}",
+    "\"Connect\":true",
+    "\"DNS\":{\"TTL\":\"10s\"}",
+    "?near=_agent",
+    "?limit=2",
+    "?connect=true",
+    "?stale",
+    "?cached",
+];
+
 /// Reads that show most of a state.
 const LOOKS: &[&str] = &[
     "/v1/kv/?recurse",
@@ -182,6 +220,7 @@ const LOOKS: &[&str] = &[
     "/v1/health/connect/web",
     "/v1/catalog/node-services/n1",
     "/v1/catalog/gateway-services/g",
+    "/v1/query",
 ];
 
 /// Checks the input as requests to the KV store, and as decisions to make some.
@@ -200,6 +239,11 @@ pub(super) fn check_catalog(input: &[u8]) {
 pub(super) fn check_txn(input: &[u8]) {
     check(input);
     check(requests::txn(&mut Choices::new(input)).as_bytes());
+}
+
+/// Checks the input as requests to prepared queries.
+pub(super) fn check_queries(input: &[u8]) {
+    check(input);
 }
 
 /// Checks a run of requests, one on each line: method, target, body; for a read,
@@ -268,6 +312,11 @@ pub(super) fn sample_commands() -> Vec<Box<dyn AnyCommand>> {
         let (_, ops) = domains::txn::parse_body(json.as_bytes()).expect("a sound sample");
         Box::new(TxnCommand { datacenter: "dc1".into(), ops, ..TxnCommand::default() })
     };
+    let query = |json: &str| -> Box<dyn AnyCommand> {
+        let query = types::json::decode_whole(json.as_bytes(), types::json::Unknown::Deny)
+            .expect("a sound sample");
+        Box::new(PreparedQueryCommand { query, ..PreparedQueryCommand::default() })
+    };
     let deregister = DeregisterRequest { node: "n2".into(), ..DeregisterRequest::default() };
     vec![
         kv(KvOp::Set, "app/a"),
@@ -294,6 +343,11 @@ pub(super) fn sample_commands() -> Vec<Box<dyn AnyCommand>> {
                 {"Check": {"Verb": "set", "Check": {"Node": "n3", "CheckID": "t", "ServiceID": "t"}}}]"#),
         kv(KvOp::DeleteTree, "ap"),
         Box::new(Deregister(deregister)),
+        query(r#"{"ID": "q", "Name": "q", "Service": {"Service": "web", "Tags": ["!v2"]}}"#),
+        query(
+            r#"{"ID": "t", "Name": "t-", "Template": {"Type": "name_prefix_match", "Regexp": "-(.*)"},
+                "Service": {"Service": "${match(1)}", "Failover": {"NearestN": 1}}, "DNS": {"TTL": "1s"}}"#,
+        ),
         Box::new(TombstoneReap {
             datacenter: "dc1".into(),
             op: "reap".into(),
@@ -327,6 +381,10 @@ impl World {
                     |(_, response)| well_formed(&response),
                 );
             }
+            Some(Ok(Call::Act(call))) => match act(self.typed.store(), call) {
+                Ok(response) => well_formed(&response),
+                Err(error) => refused(&error, request),
+            },
             Some(Ok(Call::Write(write))) => {
                 let before = rows(self.typed.store());
                 match self.write(write.command, index) {
@@ -464,7 +522,7 @@ fn route(path: &str) -> Option<(&'static Route, &str)> {
 
 fn call(request: &Request) -> Option<Result<Call, CallError>> {
     let (route, _) = route(&request.path)?;
-    let verb = route.verbs.iter().find(|verb| verb.method == request.method)?;
+    let verb = route.verbs.iter().find(|verb| verb.fits(&request.method))?;
     Some((verb.call)(request))
 }
 
@@ -487,6 +545,24 @@ fn run(store: &Store, read: ReadCall) -> Result<(Index, Response), CallError> {
         }
     };
     Ok((evaluated.index, response))
+}
+
+/// Runs an action as the server does, in the only datacenter there is.
+fn act(store: &Store, mut call: ActionCall) -> Result<Response, CallError> {
+    let mut question = call.action.start();
+    loop {
+        let state = store.snapshot();
+        let evaluated = question.query.evaluate(&Authorizer::allow_all(), &mut Reader::new(&state));
+        let answer = evaluated.map(|evaluated| Answer {
+            reply: evaluated.reply,
+            facts: ReadFacts { index: evaluated.index, ..ReadFacts::default() },
+        });
+        let mut outside = Outside { random: &mut || 7, datacenters: &[] };
+        match call.action.handle_answer(answer, &mut outside)? {
+            Step::Ask(next) => question = next,
+            Step::Done(reply, _) => return Ok((call.show)(&*reply, Encoding::Compact)),
+        }
+    }
 }
 
 fn refused(error: &CallError, request: &Request) {

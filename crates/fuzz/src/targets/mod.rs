@@ -10,6 +10,7 @@ mod http_path;
 mod json_struct;
 mod log_line;
 mod msgpack;
+mod query_template;
 mod requests;
 mod snapshot;
 mod wal;
@@ -50,6 +51,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("kv", api::check_kv, api::KV_WORDS),
     Target::new("catalog", api::check_catalog, api::CATALOG_WORDS),
     Target::new("txn", api::check_txn, api::TXN_WORDS),
+    Target::new("prepared_query", api::check_queries, api::QUERY_WORDS),
+    Target::new("query_template", query_template::check, query_template::WORDS),
     Target::new("log_command", api::check_log_command, &[]).made_by(api::made_commands),
     Target::new("json_struct", json_struct::check, json_struct::WORDS),
     Target::new("msgpack", msgpack::check, &[]).made_by(msgpack::made),
