@@ -340,6 +340,7 @@ fn routes(handle: &AgentHandle, local: &Local) -> Router {
     }
     router.add_local(endpoint::status::routes(handle.server()));
     router.add_local(endpoint::operator::routes(handle));
+    router.add_local(endpoint::pprof::routes(handle));
     router.add_local(endpoint::coordinate::routes(handle));
     router.add_local(endpoint::agent::routes(handle));
     router.add_local(endpoint::service::routes(local));

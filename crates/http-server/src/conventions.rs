@@ -141,10 +141,13 @@ impl Exchange<'_> {
         mut headers: HeaderMap,
     ) -> HttpResponse {
         headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        headers.insert(
-            "x-consul-default-acl-policy",
-            HeaderValue::from_static(self.settings.default_acl_policy),
-        );
+        // Profiles are no part of the API.
+        if !self.entry.path.starts_with("/debug/") {
+            headers.insert(
+                "x-consul-default-acl-policy",
+                HeaderValue::from_static(self.settings.default_acl_policy),
+            );
+        }
         if self.settings.translate_wan_addrs {
             headers.insert("x-consul-translate-addresses", HeaderValue::from_static("true"));
         }

@@ -18,6 +18,7 @@ pub(crate) mod metrics_proxy;
 pub(crate) mod monitor;
 pub(crate) mod not_yet;
 pub(crate) mod operator;
+pub(crate) mod pprof;
 pub(crate) mod service;
 pub(crate) mod status;
 

@@ -2,6 +2,7 @@
 
 mod agent;
 mod catalog;
+mod debug;
 mod event;
 mod exec;
 mod explain;
@@ -36,6 +37,7 @@ pub const COMMANDS: &[Command] = &[
     catalog::datacenters::COMMAND,
     catalog::nodes::COMMAND,
     catalog::services::COMMAND,
+    debug::COMMAND,
     event::COMMAND,
     exec::COMMAND,
     explain::GROUP,
@@ -88,7 +90,6 @@ pub const NOT_YET: &[&str] = &[
     "acl",
     "config",
     "connect",
-    "debug",
     "intention",
     "keyring",
     "login",

@@ -30,7 +30,7 @@ async fn run(call: &mut Call) -> Outcome {
     Ok(0)
 }
 
-fn rows(configuration: &RaftConfiguration) -> Vec<Vec<String>> {
+pub(in crate::commands) fn rows(configuration: &RaftConfiguration) -> Vec<Vec<String>> {
     let columns = [
         "Node",
         "ID",
