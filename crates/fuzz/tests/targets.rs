@@ -38,7 +38,7 @@ macro_rules! fuzz {
 fuzz! {
     filter hcl json config template dns http_path kv catalog txn prepared_query query_template
     log_command json_struct msgpack raft_configuration wal_log wal_stable wal_snapshot snapshot
-    flags duration service_definition
+    archive flags duration service_definition
     log_line
 }
 

@@ -11,10 +11,9 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use raft::{Configuration, LogPosition, Server, ServerId, SnapshotMeta, Suffrage, Term};
-use serde::{Deserialize, Serialize};
-use types::json::{self, Unknown};
-use types::{Blob, Index, msgpack};
+use raft::{Configuration, LogPosition, SnapshotMeta, Term};
+use snapshot::Meta;
+use types::{Blob, Index};
 
 use crate::crc64::Crc64;
 use crate::disk::{Disk, DiskError, DiskErrorKind, DiskFile, read_exact_at};
@@ -168,9 +167,8 @@ impl SnapshotStore {
         let file = self.disk.open(&path).map_err(missing)?;
         let mut bytes = vec![0; file.size()?.min(META_BYTES_MAX) as usize];
         read_exact_at(file.as_ref(), &path, 0, &mut bytes)?;
-        let wire: WireMeta =
-            json::decode_whole(&bytes, Unknown::Ignore).map_err(|e| damaged(e.to_string()))?;
-        let expected = <[u8; 8]>::try_from(&*wire.sum)
+        let wire = Meta::decode(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let expected = <[u8; 8]>::try_from(&*wire.crc)
             .map(u64::from_be_bytes)
             .map_err(|_| damaged("its checksum has not eight bytes".to_owned()))?;
         let meta = SnapshotMeta::from(wire);
@@ -246,7 +244,9 @@ impl SnapshotWriter {
         self.state.sync_data()?;
         let disk = self.store.disk.clone();
         let mut meta = disk.create(&format!("{}/{META}", self.temporary))?;
-        meta.write_at(0, &encode_meta(&self.meta, self.sum.value()))?;
+        let mut described = Meta::from(&self.meta);
+        described.crc = Blob(self.sum.value().to_be_bytes().to_vec().into());
+        meta.write_at(0, &described.encode())?;
         meta.sync_data()?;
         disk.sync_dir(&self.temporary)?;
         let directory = &self.store.directory;
@@ -341,79 +341,4 @@ fn parse_id(name: &str) -> Option<(LogPosition, u64)> {
     let mut parts = name.splitn(3, '-').map(|part| part.parse::<u64>().ok());
     let (term, index, at) = (parts.next()??, parts.next()??, parts.next()??);
     Some((LogPosition { term: Term(term), index: Index(index) }, at))
-}
-
-/// `meta.json`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct WireMeta {
-    version: u8,
-    #[serde(rename = "ID")]
-    id: String,
-    index: u64,
-    term: u64,
-    /// Msgpack of the voters' addresses, for readers of older versions.
-    peers: Blob,
-    configuration: WireConfiguration,
-    configuration_index: u64,
-    size: u64,
-    #[serde(rename = "CRC")]
-    sum: Blob,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct WireConfiguration {
-    servers: Vec<WireServer>,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct WireServer {
-    suffrage: u8,
-    #[serde(rename = "ID")]
-    id: Arc<str>,
-    address: Arc<str>,
-}
-
-fn encode_meta(meta: &SnapshotMeta, sum: u64) -> Vec<u8> {
-    let servers = &meta.configuration.servers;
-    let voters = servers.iter().filter(|server| server.suffrage == Suffrage::Voter);
-    let peers: Vec<&str> = voters.map(|server| &*server.address).collect();
-    let servers = servers.iter().map(|server| WireServer {
-        suffrage: server.suffrage as u8,
-        id: server.id.0.clone(),
-        address: server.address.clone(),
-    });
-    let mut bytes = json::encode(&WireMeta {
-        version: 1,
-        id: meta.id.clone(),
-        index: meta.last.index.0,
-        term: meta.last.term.0,
-        peers: Blob(msgpack::to_vec(&peers).into()),
-        configuration: WireConfiguration { servers: servers.collect() },
-        configuration_index: meta.configuration_index.0,
-        size: meta.size,
-        sum: Blob(sum.to_be_bytes().to_vec().into()),
-    });
-    bytes.push(b'\n');
-    bytes
-}
-
-impl From<WireMeta> for SnapshotMeta {
-    fn from(wire: WireMeta) -> Self {
-        let servers = wire.configuration.servers.into_iter().map(|server| Server {
-            id: ServerId(server.id),
-            address: server.address,
-            // All but zero have no vote; see `raft::Configuration::decode`.
-            suffrage: if server.suffrage == 0 { Suffrage::Voter } else { Suffrage::Nonvoter },
-        });
-        SnapshotMeta {
-            id: wire.id,
-            last: LogPosition { term: Term(wire.term), index: Index(wire.index) },
-            configuration: Configuration { servers: servers.collect() },
-            configuration_index: Index(wire.configuration_index),
-            size: wire.size,
-        }
-    }
 }

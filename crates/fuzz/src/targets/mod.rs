@@ -1,6 +1,7 @@
 //! Every target, one file for each part of the system.
 
 mod api;
+mod archive;
 mod catalog_rows;
 mod config;
 mod dns;
@@ -62,6 +63,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("wal_stable", wal::check_stable, &[]).made_by(wal::made_edits),
     Target::new("wal_snapshot", wal::check_snapshot, &[]).made_by(wal::made_edits),
     Target::new("snapshot", snapshot::check, &[]).made_by(snapshot::made),
+    Target::new("archive", archive::check, &[]).made_by(archive::made),
     Target::new("flags", flags::check, flags::WORDS),
     Target::new("duration", flags::check_duration, flags::DURATION_WORDS),
     Target::new("service_definition", json_struct::check_definition, json_struct::WORDS),

@@ -56,7 +56,8 @@ fn check_restore(input: &[u8]) {
             assert_says(&error.to_string(), input.len());
             assert_eq!(api::saved(&store), before, "a refused snapshot changed something");
         }
-        Ok(index) => {
+        Ok(contents) => {
+            let index = contents.index;
             assert_eq!(store.snapshot().index(), index);
             api::restore(&store);
             // What came with the snapshot can be worked with.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use types::Index;
 
 use super::{Core, Installing};
-use crate::action::{Action, LossReason};
+use crate::action::Action;
 use crate::entry::{LogPosition, ServerId, SnapshotMeta};
 use crate::error::{ChangeError, ProposeError};
 use crate::log::LogReader;
@@ -151,9 +151,19 @@ impl<L: LogReader> Core<L> {
     /// entry that was given to apply; `None` if a snapshot must wait, because the committed
     /// configuration is newer than that, or has nothing to say beyond the last one.
     pub fn snapshot_meta(&mut self, applied: Index) -> Option<(LogPosition, Configurations)> {
+        if applied <= self.log.snapshot().index {
+            return None;
+        }
+        self.state_meta(applied)
+    }
+
+    /// As [`Core::snapshot_meta`], also where the last snapshot has all of that: for a copy of
+    /// the state that is no snapshot of this server's. `None` before anything was applied.
+    pub fn state_meta(&mut self, applied: Index) -> Option<(LogPosition, Configurations)> {
         let configurations = &self.configurations;
-        if applied > self.applied
-            || applied <= self.log.snapshot().index
+        if applied == Index::ZERO
+            || applied > self.applied
+            || applied < self.log.snapshot().index
             || configurations.committed_index > applied
         {
             return None;
@@ -236,14 +246,6 @@ impl<L: LogReader> Core<L> {
     pub fn abort_restore(&mut self) {
         if let Role::Leader(leader) = &mut self.role {
             leader.restoring = false;
-        }
-    }
-
-    /// The restore failed after the state machine was touched: this server can no longer lead.
-    pub fn fail_restore(&mut self, now: Instant) {
-        self.tick(now);
-        if matches!(self.role, Role::Leader(_)) {
-            self.become_follower(None, LossReason::Asked);
         }
     }
 }

@@ -16,10 +16,12 @@
 
 mod read;
 mod skip;
+mod value;
 mod write;
 
 pub use read::{from_prefix, from_slice};
 pub use skip::value_len;
+pub use value::Value;
 pub use write::{to_vec, write};
 
 use std::fmt;
