@@ -9,6 +9,7 @@
 //! `txn` → `catalog` → `session` → `kv`, `prepared_query`, and `catalog` → `coordinate`. Any
 //! of them may look at the rows of any other.
 
+pub mod carried;
 pub mod catalog;
 pub mod connect_ca;
 pub mod coordinate;
@@ -34,6 +35,7 @@ pub const ALL: &[&Domain] = &[
     &federation_state::DOMAIN,
     &internal_ui::DOMAIN,
     &prepared_query::DOMAIN,
+    &carried::DOMAIN,
 ];
 
 /// The tables of all domains, in the order in which a state lays them out.

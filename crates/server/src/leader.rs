@@ -40,12 +40,14 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut roles = server.raft().watch_leadership();
+    let mut restored = server.shared.restored.subscribe();
     loop {
         tokio::select! {
             () = until(&mut roles, true) => {}
             () = until(&mut stop, true) => return,
         }
         tracing::info!(target: "agent.server", "cluster leadership acquired");
+        restored.mark_unchanged();
         tokio::select! {
             // The authority is made while the other duties run: nothing waits for it.
             ((), (), (), (), ()) = async {
@@ -60,6 +62,9 @@ pub async fn run(
             () = until(&mut roles, false) => {
                 tracing::info!(target: "agent.server", "cluster leadership lost");
             }
+            // Another state: its sessions have all their time, its members are compared with
+            // those that there are, its mesh may need a root.
+            Ok(()) = restored.changed() => {}
             () = until(&mut stop, true) => return,
         }
     }

@@ -10,6 +10,7 @@
 //! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
 //!   the state in Consul's snapshot format.
 //! - [`rate_limit`]: how many calls a second are taken on.
+//! - `snapshot_archive`: an operator saves and restores the state.
 //! - [`usage`]: how much there is, for the metrics.
 //! - [`leader`]: what only a leader does; `memory`: what it remembers beside the state.
 
@@ -27,6 +28,7 @@ pub mod raft_host;
 pub mod rate_limit;
 mod read;
 mod session_expiry;
+mod snapshot_archive;
 pub mod state_file;
 pub mod usage;
 mod write;
@@ -37,9 +39,11 @@ use std::time::Duration;
 use acl::Authorizer;
 use contract::CallError;
 use store::Store;
+use tokio::sync::watch;
 use types::{Datacenter, GoDuration, SecretId};
 
 pub use read::Answer;
+pub use snapshot_archive::{Archive, Restored, SavedSnapshot, check_archive};
 
 use crate::live::LiveQueries;
 use crate::lock_delay::LockDelays;
@@ -83,6 +87,8 @@ struct Shared {
     memory: Memory,
     metrics: CallMetrics,
     limiter: RequestLimiter,
+    /// How many archives were restored here: the duties of a leader begin anew with each.
+    restored: watch::Sender<u64>,
 }
 
 impl Server {
@@ -97,7 +103,10 @@ impl Server {
         let live = LiveQueries::new(store.clone());
         let memory = Memory::new(lock_delays);
         let (metrics, limiter) = (CallMetrics::new(), RequestLimiter::default());
-        let shared = Arc::new(Shared { options, store, live, raft, memory, metrics, limiter });
+        let (restored, _) = watch::channel(0);
+        let shared =
+            Shared { options, store, live, raft, memory, metrics, limiter, restored };
+        let shared = Arc::new(shared);
         Self { shared, caller: Caller::Server }
     }
 

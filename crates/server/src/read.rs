@@ -104,12 +104,17 @@ impl Server {
         }
         let _blocking = self.shared.metrics.blocking();
         let deadline = Instant::now() + self.wait_of(options);
+        let replaced = self.store().replaced();
         loop {
             let current = live.get(query, &who)?;
             if current.evaluated.index > options.min_index {
                 return Ok(self.answer(Kept::Live(current)));
             }
             if tokio::time::timeout_at(deadline, current.outdated()).await.is_err() {
+                return Ok(self.answer(Kept::Live(live.get(query, &who)?)));
+            }
+            if self.store().replaced() != replaced {
+                // Another state, with indexes of its own: the one asked for means nothing now.
                 return Ok(self.answer(Kept::Live(live.get(query, &who)?)));
             }
             // What leadership was confirmed for is over; who waits is told of a loss.
@@ -144,7 +149,7 @@ impl Server {
     }
 
     /// Waits until this server may answer in this mode.
-    async fn be_fresh_enough(&self, consistency: Consistency) -> Result<(), CallError> {
+    pub(crate) async fn be_fresh_enough(&self, consistency: Consistency) -> Result<(), CallError> {
         match consistency {
             Consistency::Stale => Ok(()),
             Consistency::Default if self.raft().has_lease() => Ok(()),

@@ -1,25 +1,24 @@
 //! The state as bytes: Consul's `state.bin` (`reference/raft-and-snapshots.md` 10).
 //!
 //! A header map, then records: one tag byte and one msgpack value each, until the
-//! end. Reading takes the records in any order.
+//! end. Reading takes the records in any order. Records of kinds that no domain here
+//! understands are carried ([`domains::carried`]) and told of.
 
-use std::io::{self, Read, Write};
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Read, Write};
 
+use contract::RecordDef;
+use domains::carried;
 use serde::{Deserialize, Serialize};
+use snapshot::{ORDER, Record, RecordError, RecordType, Splitter, StateHeader};
 use store::{INDEXES, State, Store};
 use types::{Index, msgpack};
 
-/// Tag of the records of named indexes, which belong to no domain.
-const TAG_INDEX: u8 = 0x10;
+/// Bytes that are read or written at a time.
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// Tag of the record of half-received chunked commands, of which there are none.
-const TAG_CHUNKS: u8 = 0x1d;
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Header {
-    last_index: Index,
-}
+/// The record of half-received chunked commands, of which there are none.
+const NO_CHUNKS: &[u8] = b"\x81\xa8ChunkMap\x80";
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -34,100 +33,161 @@ pub enum RestoreError {
     /// The bytes could not be had.
     #[error("cannot read the snapshot: {0}")]
     Io(#[from] io::Error),
-    /// A record is broken.
-    #[error("the snapshot's record number {number} (type {tag}) cannot be read: {error}")]
+    /// The records cannot be told apart.
+    #[error(transparent)]
+    Split(#[from] RecordError),
+    /// A record is not what its kind says.
+    #[error("the snapshot's record number {number} ({kind}) cannot be read: {error}")]
     Record {
-        /// Which record, from one; zero for the header.
+        /// Which record, from one.
         number: u64,
-        /// Its tag.
-        tag: u8,
+        /// Its kind.
+        kind: RecordType,
         /// What is wrong.
         error: msgpack::Error,
     },
     /// A record of a kind that this version does not know.
-    #[error("Unrecognized msg type {tag}")]
-    Unknown {
-        /// Its tag.
-        tag: u8,
-    },
+    #[error("Unrecognized msg type {}", .0.0)]
+    Unknown(RecordType),
     /// A record of a feature that Community Edition does not have.
-    #[error("msg type <{tag}> is a Consul Enterprise log entry. Consul CE cannot restore it")]
-    Enterprise {
-        /// Its tag.
-        tag: u8,
-    },
+    #[error("msg type <{}> is a Consul Enterprise log entry. Consul CE cannot restore it", .0.0)]
+    Enterprise(RecordType),
+    /// A record of the ACL system that Consul gave up.
+    #[error("legacy ACL command has been removed with the legacy ACL system")]
+    LegacyAcl,
 }
 
-/// Writes a state.
-pub fn save(state: &State, out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(&msgpack::to_vec(&Header { last_index: state.index() }))?;
-    let mut outcome = Ok(());
-    for domain in domains::ALL {
-        for record in domain.records {
-            (record.save)(state, &mut |bytes| {
-                if outcome.is_ok() {
-                    outcome = out.write_all(&[record.tag]).and_then(|()| out.write_all(bytes));
-                }
-            });
+/// What a state is made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The Raft index of the state.
+    pub index: Index,
+    /// How many records of each kind are kept without being in force.
+    pub carried: BTreeMap<RecordType, u64>,
+    /// Whether it has parts of commands whose rest had not arrived. Nobody was told that
+    /// they took effect, and they do not.
+    pub has_chunks: bool,
+}
+
+impl Contents {
+    /// What there is to say about what is carried: `ACLToken 3, ConfigEntry 2`.
+    pub fn carried_text(&self) -> Option<String> {
+        let texts: Vec<String> =
+            self.carried.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+        (!texts.is_empty()).then(|| texts.join(", "))
+    }
+
+    /// What becomes of a record.
+    pub(crate) fn judge(&mut self, record: Record<'_>) -> Result<Fate, RestoreError> {
+        let (kind, bytes) = match record {
+            Record::Header(StateHeader { last_index }) => {
+                self.index = last_index;
+                return Ok(Fate::Header);
+            }
+            Record::Of(kind, bytes) => (kind, bytes),
+        };
+        if let Some(known) = definition(kind) {
+            return Ok(Fate::Restored(known));
+        }
+        match kind {
+            RecordType::INDEX => Ok(Fate::Index),
+            RecordType::CHUNKS => {
+                self.has_chunks |= bytes != NO_CHUNKS;
+                Ok(Fate::Dropped)
+            }
+            RecordType::LEGACY_ACL => Err(RestoreError::LegacyAcl),
+            kind if kind.is_enterprise() => Err(RestoreError::Enterprise(kind)),
+            kind if kind.place().is_none() => Err(RestoreError::Unknown(kind)),
+            kind => {
+                *self.carried.entry(kind).or_default() += 1;
+                Ok(Fate::Carried)
+            }
         }
     }
-    outcome?;
-    for row in state.peek_prefix(&INDEXES, &[]) {
-        let record = IndexRecord { key: row.name.to_string(), value: row.value };
-        out.write_all(&[TAG_INDEX])?;
-        out.write_all(&msgpack::to_vec(&record))?;
+}
+
+/// What becomes of a record.
+pub(crate) enum Fate {
+    Header,
+    Restored(&'static RecordDef),
+    Index,
+    Carried,
+    Dropped,
+}
+
+/// The domain's definition of a kind.
+fn definition(kind: RecordType) -> Option<&'static RecordDef> {
+    let mut records = domains::ALL.iter().flat_map(|domain| domain.records);
+    records.find(|known| known.tag == kind.0)
+}
+
+/// Writes a state: the same bytes for the same state.
+pub fn save(state: &State, out: &mut dyn Write) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
+    out.write_all(&msgpack::to_vec(&StateHeader { last_index: state.index() }))?;
+    for kind in ORDER {
+        let mut outcome = Ok(());
+        let mut write = |bytes: &[u8]| {
+            if outcome.is_ok() {
+                outcome = out.write_all(&[kind.0]).and_then(|()| out.write_all(bytes));
+            }
+        };
+        match (*kind, definition(*kind)) {
+            (_, Some(known)) => (known.save)(state, &mut write),
+            (RecordType::INDEX, _) => {
+                for row in state.peek_prefix(&INDEXES, &[]) {
+                    let record = IndexRecord { key: row.name.to_string(), value: row.value };
+                    write(&msgpack::to_vec(&record));
+                }
+            }
+            (RecordType::CHUNKS, _) => write(NO_CHUNKS),
+            (kind, None) => {
+                carried::for_each(state, kind.0, |record| write(&record.bytes));
+            }
+        }
+        outcome?;
     }
-    out.write_all(b"\x1d\x81\xa8ChunkMap\x80")
+    out.flush()
 }
 
 /// Reads a state and puts it in place of the store's; all watches fire. Nothing is
 /// changed if anything is wrong.
-pub fn restore(input: &mut dyn Read, store: &Store) -> Result<Index, RestoreError> {
-    let mut bytes = Vec::new();
-    input.read_to_end(&mut bytes)?;
-    let broken = |number, tag| move |error| RestoreError::Record { number, tag, error };
-    let (header, mut rest): (Header, &[u8]) = msgpack::from_prefix(&bytes).map_err(broken(0, 0))?;
+pub fn restore(input: &mut dyn Read, store: &Store) -> Result<Contents, RestoreError> {
     let mut state = State::new(&domains::tables());
-    let outcome: Result<(), RestoreError> = state.fill(header.last_index, |tx| {
-        let mut number = 0;
-        while let Some((&tag, after)) = rest.split_first() {
-            number += 1;
-            let length = msgpack::value_len(after).map_err(broken(number, tag))?;
-            let length =
-                length.ok_or(msgpack::Error::UnexpectedEnd).map_err(broken(number, tag))?;
-            let (record, tail) = after.split_at(length);
-            restore_record(tag, record, tx, number)?;
-            rest = tail;
-        }
-        Ok(())
+    let mut contents = Contents::default();
+    let mut number = 0;
+    let mut splitter = Splitter::new(|record: Record<'_>| -> Result<(), RestoreError> {
+        let fate = contents.judge(record)?;
+        let Record::Of(kind, bytes) = record else { return Ok(()) };
+        number += 1;
+        let broken = |error| RestoreError::Record { number, kind, error };
+        state.fill(contents.index, |tx| match fate {
+            Fate::Header | Fate::Dropped => Ok(()),
+            Fate::Restored(known) => (known.restore)(bytes, tx).map_err(broken),
+            Fate::Index => {
+                let index: IndexRecord = msgpack::from_slice(bytes).map_err(broken)?;
+                tx.set_index(&index.key, index.value);
+                Ok(())
+            }
+            Fate::Carried => {
+                carried::carry(tx, kind.0, number, bytes);
+                Ok(())
+            }
+        })
     });
-    outcome?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => splitter.feed(&buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    splitter.finish()?;
+    state.fill(contents.index, |_| ());
     store.replace(state);
-    Ok(header.last_index)
-}
-
-fn restore_record(
-    tag: u8,
-    record: &[u8],
-    tx: &mut store::Tx<'_>,
-    number: u64,
-) -> Result<(), RestoreError> {
-    let broken = |error| RestoreError::Record { number, tag, error };
-    if tag == TAG_CHUNKS {
-        return Ok(());
-    }
-    if tag == TAG_INDEX {
-        let index: IndexRecord = msgpack::from_slice(record).map_err(broken)?;
-        tx.set_index(&index.key, index.value);
-        return Ok(());
-    }
-    let known =
-        domains::ALL.iter().flat_map(|domain| domain.records).find(|known| known.tag == tag);
-    match known {
-        Some(known) => (known.restore)(record, tx).map_err(broken),
-        None if (64..0x80).contains(&tag) => Err(RestoreError::Enterprise { tag }),
-        None => Err(RestoreError::Unknown { tag }),
-    }
+    Ok(contents)
 }
 
 #[cfg(test)]
@@ -158,8 +218,8 @@ mod tests {
         let (before, after) = (filled(), Store::new(&domains::tables()));
         let mut bytes = Vec::new();
         save(&before.snapshot(), &mut bytes).expect("memory takes all");
-        let index = restore(&mut bytes.as_slice(), &after).expect("it was just saved");
-        assert_eq!(index, Index(7));
+        let contents = restore(&mut bytes.as_slice(), &after).expect("it was just saved");
+        assert_eq!(contents, Contents { index: Index(7), ..Contents::default() });
         let state = after.snapshot();
         assert_eq!(state.get(&KVS, b"b").map(|row| row.modify_index), Some(Index(6)));
         assert_eq!(state.get(&TOMBSTONES, b"a").map(|row| row.index), Some(Index(7)));
@@ -171,17 +231,70 @@ mod tests {
 
     #[test]
     fn a_broken_snapshot_changes_nothing() {
-        let mut bytes = Vec::new();
-        save(&filled().snapshot(), &mut bytes).expect("memory takes all");
-        let store = filled();
-        for cut in 1..bytes.len() {
-            // A cut between two records leaves a shorter but sound state.
-            let _ = restore(&mut &bytes[..cut], &Store::new(&domains::tables()));
+        let bytes = saved(&filled());
+        for (what, broken, expected) in [
+            ("nothing", vec![], "the snapshot's state ends in the middle of record number 0"),
+            ("cut", bytes[..bytes.len() - 1].to_vec(), "the snapshot's state ends in the middle"),
+            ("no header", vec![0x02, 0xc0], "the snapshot's state does not begin with its index"),
+            ("no msgpack", with(&bytes, 2, b"\xc1"), "(KVS) cannot be read: msgpack: unknown"),
+            ("another shape", with(&bytes, 2, b"\x01"), "(KVS) cannot be read: msgpack: expected"),
+            ("unknown", with(&bytes, 62, b"\xc0"), "Unrecognized msg type 62"),
+            ("no record of snapshots", with(&bytes, 1, b"\x80"), "Unrecognized msg type 1"),
+            ("Enterprise", with(&bytes, 64, b"\xc0"), "msg type <64> is a Consul Enterprise"),
+            ("old ACLs", with(&bytes, 4, b"\x80"), "legacy ACL command has been removed"),
+        ] {
+            let store = filled();
+            let error = restore(&mut broken.as_slice(), &store).expect_err(what).to_string();
+            assert!(error.contains(expected), "{what}: {error}");
+            assert_eq!(saved(&store), bytes, "{what}");
         }
-        bytes.push(0x3f);
-        bytes.push(0xc0);
-        let error = restore(&mut bytes.as_slice(), &store).expect_err("the tag is unknown");
-        assert!(matches!(error, RestoreError::Unknown { tag: 0x3f }));
-        assert!(store.snapshot().get(&KVS, b"b").is_some());
+    }
+
+    #[test]
+    fn records_without_a_domain_are_carried_in_their_order_until_the_next_restore() {
+        let entry = |name: &str| msgpack::to_vec(&vec![name]);
+        let kind = ORDER.iter().find(|kind| definition(**kind).is_none()).expect("some are left");
+        let (first, second) = (entry("z"), entry("a"));
+        let bytes = with(&with(&saved(&filled()), kind.0, &first), kind.0, &second);
+        let store = Store::new(&domains::tables());
+        let contents = restore(&mut bytes.as_slice(), &store).expect("it is sound");
+        assert_eq!(contents.carried, BTreeMap::from([(*kind, 2)]));
+        assert_eq!(contents.carried_text(), Some(format!("{kind} 2")));
+
+        let again = saved(&store);
+        let mut kept = Vec::new();
+        let mut splitter = Splitter::new(|record: Record<'_>| -> Result<(), RestoreError> {
+            if let Record::Of(found, bytes) = record
+                && found == *kind
+            {
+                kept.push(bytes.to_vec());
+            }
+            Ok(())
+        });
+        splitter.feed(&again).expect("it was just saved");
+        splitter.finish().expect("it was just saved");
+        assert_eq!(kept, [first, second]);
+
+        restore(&mut saved(&filled()).as_slice(), &store).expect("it is sound");
+        assert_eq!(saved(&store), saved(&filled()));
+    }
+
+    #[test]
+    fn every_record_of_a_domain_has_its_place() {
+        for record in domains::ALL.iter().flat_map(|domain| domain.records) {
+            let kind = RecordType(record.tag);
+            assert!(kind.place().is_some(), "{kind} would not be saved: add it to the order");
+        }
+    }
+
+    fn saved(store: &Store) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        save(&store.snapshot(), &mut bytes).expect("memory takes all");
+        bytes
+    }
+
+    /// The state with one more record.
+    fn with(bytes: &[u8], kind: u8, record: &[u8]) -> Vec<u8> {
+        [bytes, &[kind], record].concat()
     }
 }

@@ -24,6 +24,7 @@ pub(crate) struct Inner {
     /// The snapshot of the present version, once somebody asked for it. A snapshot
     /// makes the maps copy what is written next, so none is taken without need.
     snapshot: Option<Arc<State>>,
+    replaced: u64,
     pub(crate) registry: Registry,
 }
 
@@ -38,8 +39,12 @@ impl Shared {
 impl Store {
     /// An empty store of these tables.
     pub fn new(tables: &[&dyn AnyTable]) -> Self {
-        let inner =
-            Inner { state: State::new(tables), snapshot: None, registry: Registry::default() };
+        let inner = Inner {
+            state: State::new(tables),
+            snapshot: None,
+            replaced: 0,
+            registry: Registry::default(),
+        };
         Self { shared: Arc::new(Shared { inner: Mutex::new(inner) }) }
     }
 
@@ -72,12 +77,19 @@ impl Store {
     pub fn replace(&self, mut state: State) {
         let mut inner = self.shared.lock();
         state.version = inner.state.version + 1;
+        inner.replaced += 1;
         inner.snapshot = None;
         let old = std::mem::replace(&mut inner.state, state);
         let marked = inner.registry.mark_all();
         drop(inner);
         drop(old);
         marked.iter().for_each(|cell| cell.wake());
+    }
+
+    /// How many times the whole state was replaced. Who waits for an index that only the
+    /// replaced state could reach has to stop when this grows.
+    pub fn replaced(&self) -> u64 {
+        self.shared.lock().replaced
     }
 
     /// Files a watch set. Returns the subscription and the version of the state at

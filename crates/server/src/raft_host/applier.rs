@@ -19,8 +19,8 @@ pub struct Committed {
     pub command: Option<Box<dyn AnyCommand>>,
 }
 
-/// Writes the state of one moment, on another thread.
-pub type SnapshotJob = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+/// Writes the state of one moment, on another thread; the same bytes each time.
+pub type SnapshotJob = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + Send>;
 
 /// Why a snapshot's state was not taken; the state is what it was before.
 pub type RestoreFailure = Box<dyn std::error::Error + Send + Sync>;
@@ -61,7 +61,13 @@ impl Applier for Fsm {
     }
 
     fn restore(&mut self, state: &mut dyn Read) -> Result<(), RestoreFailure> {
-        state_file::restore(state, self.store())?;
+        let contents = state_file::restore(state, self.store())?;
+        if let Some(carried) = contents.carried_text() {
+            tracing::warn!(target: "agent.server.fsm", carried, "The state has records of features that this version does not have: they are kept and saved with each snapshot, but are not in force");
+        }
+        if contents.has_chunks {
+            tracing::warn!(target: "agent.server.fsm", "The snapshot has parts of large commands whose rest had not arrived: they are dropped, nobody was told that they took effect");
+        }
         Ok(())
     }
 }

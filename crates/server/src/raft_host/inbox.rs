@@ -5,7 +5,7 @@
 //! messages of other servers by [`MESSAGES_MAX`], and the rest by their askers, who
 //! wait for the answer.
 
-use std::io::Read;
+use std::io::{self, Write};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use types::Index;
 use wal::{DiskError, Prepared};
 
+use super::applier::SnapshotJob;
 use super::error::ProposeError;
 use super::options::HostSettings;
 use super::stats::RaftStats;
@@ -64,6 +65,7 @@ pub(super) enum Input {
     },
     Verify(oneshot::Sender<Result<(), ProposeError>>),
     TakeSnapshot(SnapshotAsked),
+    Capture(oneshot::Sender<Result<Capture, ProposeError>>),
     Restore {
         archived: Index,
         state: Archive,
@@ -91,8 +93,16 @@ pub(super) enum Input {
 /// Somebody waits for a snapshot.
 pub(super) type SnapshotAsked = oneshot::Sender<Result<Option<SnapshotMeta>, ProposeError>>;
 
-/// The state that an operator restores.
-pub(super) type Archive = Box<dyn Read + Send>;
+/// The state of one moment, for an archive.
+pub struct Capture {
+    /// What it is of; the size is not known yet.
+    pub meta: SnapshotMeta,
+    /// What writes it.
+    pub state: SnapshotJob,
+}
+
+/// What writes the state that an operator restores, once.
+pub type Archive = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 
 /// Somebody waits for a restore.
 pub(super) type Restored = oneshot::Sender<Result<SnapshotMeta, ProposeError>>;

@@ -32,7 +32,6 @@ mod transport;
 #[cfg(test)]
 mod tests;
 
-use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -54,6 +53,7 @@ pub use self::options::{HostOptions, HostSettings};
 pub use self::stats::RaftStats;
 pub use self::transport::{Inlet, NoPeers, Transport};
 
+pub use self::inbox::{Archive, Capture};
 use self::inbox::{Inbox, Input, Outcome, Proposed};
 use self::shared::{Shared, UNITS_MAX, units_of};
 use crate::fsm::FsmReply;
@@ -174,8 +174,17 @@ impl RaftHost {
         self.ask(Input::TakeSnapshot).await?
     }
 
-    /// An operator's restore: `state` (a `state.bin`) takes the place of the state on all
-    /// servers. Its archive ended at `archived`; the snapshot that this makes ends
+    /// The state as of the last entry that was applied here, for an archive. Writing it
+    /// disturbs nobody; until it is dropped it costs the memory of what changes meanwhile.
+    ///
+    /// # Errors
+    /// [`ProposeError::Snapshot`] when there is nothing to save yet.
+    pub async fn capture(&self) -> Result<Capture, ProposeError> {
+        self.ask(Input::Capture).await?
+    }
+
+    /// An operator's restore: what `state` writes (a `state.bin`) takes the place of the
+    /// state on all servers. Its archive ended at `archived`; the snapshot that this makes ends
     /// behind that and behind the whole log. Waiting proposals fail with
     /// [`ProposeError::SnapshotRestored`].
     ///
@@ -185,7 +194,7 @@ impl RaftHost {
     pub async fn restore(
         &self,
         archived: Index,
-        state: Box<dyn Read + Send>,
+        state: Archive,
     ) -> Result<SnapshotMeta, ProposeError> {
         self.ask(|done| Input::Restore { archived, state, done }).await?
     }

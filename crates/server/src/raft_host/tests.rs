@@ -151,12 +151,14 @@ async fn a_restored_archive_replaces_the_state_for_good() {
     crate::state_file::save(&store.snapshot(), &mut archive).expect("memory takes all");
     put(&host, "newer", b"").await.expect("it leads");
 
-    let broken = host.restore(Index(900), Box::new(&b"\xc1"[..])).await;
+    let broken = host.restore(Index(900), Box::new(|out| out.write_all(b"\xc1"))).await;
     assert!(matches!(broken, Err(ProposeError::Snapshot(_))));
     assert_eq!(keys(&store), ["kept", "newer"]);
 
-    let archive = std::io::Cursor::new(archive);
-    let meta = host.restore(Index(900), Box::new(archive)).await.expect("it leads");
+    let meta = host
+        .restore(Index(900), Box::new(move |out| out.write_all(&archive)))
+        .await
+        .expect("it leads");
     assert_eq!((meta.last.index, keys(&store)), (Index(901), vec!["kept".to_owned()]));
     put(&host, "after", b"").await.expect("it leads");
     assert_eq!(host.applied_index(), Index(902));

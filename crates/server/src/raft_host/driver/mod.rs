@@ -259,6 +259,10 @@ impl Driver {
                 self.snapshot_asked.push(asked);
                 self.begin_snapshot();
             }
+            Input::Capture(done) => {
+                self.settle()?;
+                let _ = done.send(self.capture());
+            }
             Input::Restore { archived, state, done } => {
                 names::RAFT_RESTORE.increment([], 1);
                 self.settle()?;

@@ -12,7 +12,7 @@ use types::Index;
 
 use super::{Driver, unix_nanos};
 use crate::raft_host::error::{Fatal, ProposeError};
-use crate::raft_host::inbox::{Archive, Input, Restored, SnapshotFailed};
+use crate::raft_host::inbox::{Archive, Capture, Input, Restored, SnapshotFailed};
 
 impl Driver {
     /// A snapshot that another server sent is in the store.
@@ -70,6 +70,23 @@ impl Driver {
         });
     }
 
+    /// The state as it is now, with what an archive says of it.
+    pub(super) fn capture(&mut self) -> Result<Capture, ProposeError> {
+        let Some((last, configurations)) = self.core.state_meta(self.applied) else {
+            // Before a first leader, or while members change.
+            return Err(ProposeError::Snapshot("nothing new to snapshot".to_owned()));
+        };
+        let id = format!("{}-{}-{}", last.term.0, last.index.0, unix_nanos() / 1_000_000);
+        let meta = SnapshotMeta {
+            id,
+            last,
+            configuration: configurations.committed,
+            configuration_index: configurations.committed_index,
+            size: 0,
+        };
+        Ok(Capture { meta, state: self.applier.snapshot() })
+    }
+
     pub(super) fn snapshot_written(
         &mut self,
         outcome: Result<SnapshotMeta, SnapshotFailed>,
@@ -100,7 +117,7 @@ impl Driver {
     pub(super) fn begin_restore(
         &mut self,
         archived: Index,
-        mut state: Archive,
+        state: Archive,
         done: Restored,
         now: Instant,
     ) {
@@ -113,7 +130,7 @@ impl Driver {
             let (members, set_at) = (configurations.latest, configurations.latest_index);
             let mut writer =
                 store.create(last, members, set_at, unix_nanos() / 1_000_000).map_err(failed)?;
-            io::copy(&mut state, &mut writer).map_err(|error| failed_io(&error))?;
+            state(&mut writer).map_err(|error| failed_io(&error))?;
             writer.finish().map_err(failed)
         };
         let started = self.spawn("raft-restore", move || {
