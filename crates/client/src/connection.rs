@@ -5,8 +5,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
@@ -19,6 +17,7 @@ use tokio_rustls::TlsConnector;
 use crate::config::{Address, Config};
 use crate::error::{DialError, TransportError, system_text};
 use crate::tls;
+use crate::upload::Outgoing;
 
 /// Most connections that are kept for the next request.
 const IDLE_MAX: usize = 8;
@@ -28,7 +27,7 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// A connection and the task that drives it, which ends with it.
 pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<Full<Bytes>>,
+    pub(crate) sender: SendRequest<Outgoing>,
     driver: JoinHandle<()>,
 }
 

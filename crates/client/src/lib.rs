@@ -42,8 +42,10 @@ mod operator;
 mod request;
 pub mod semaphore;
 mod session;
+mod snapshot;
 mod tls;
 mod transport;
+mod upload;
 pub mod watch;
 
 pub use acl::Acl;
@@ -60,5 +62,7 @@ pub use kv::{KvCondition, KvDelete, KvPut};
 pub use operator::{RaftConfiguration, RaftServer};
 pub use request::{Answer, QueryMeta, QueryOptions, Request};
 pub use session::{SessionCreate, Sessions};
+pub use snapshot::Snapshots;
 pub use transport::{Client, Response};
 pub use types::member::{Member, MemberStatus};
+pub use upload::Upload;

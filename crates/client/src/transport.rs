@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 use tokio_rustls::TlsConnector;
@@ -19,6 +19,7 @@ use crate::connection::{Connection, Idle, http_error};
 use crate::error::{Error, TransportError, system_text};
 use crate::request::{Answer, QueryMeta, QueryOptions, Request, milliseconds};
 use crate::tls;
+use crate::upload::{Outgoing, Upload};
 
 /// A client of one agent. Cloning is cheap; clones share their connections.
 #[derive(Clone)]
@@ -72,18 +73,7 @@ impl Client {
     /// [`Error::Transport`] and [`Error::Request`].
     pub async fn send(&self, request: Request) -> Result<Response, Error> {
         let (request, url) = self.prepare(request)?;
-        let operation = operation(request.method().as_str());
-        match self.exchange(request).await {
-            Ok((connection, answer)) => {
-                let (parts, body) = answer.into_parts();
-                let status = parts.status;
-                let headers = parts.headers;
-                let client = Arc::clone(&self.inner);
-                let connection = Some(connection);
-                Ok(Response { status, headers, body, connection, client, operation, url })
-            }
-            Err(cause) => Err(Error::Transport { operation, url, cause }),
-        }
+        dispatch(self, request, url).await
     }
 
     /// Sends a request whose answer must be a success.
@@ -107,7 +97,7 @@ impl Client {
     }
 
     /// Adds what the configuration says, unless the request says otherwise.
-    fn prepare(&self, mut request: Request) -> Result<(http::Request<Full<Bytes>>, String), Error> {
+    fn prepare(&self, mut request: Request) -> Result<(http::Request<Outgoing>, String), Error> {
         let Inner { config, address, token, .. } = &*self.inner;
         for (name, value) in [
             ("dc", config.datacenter.as_str()),
@@ -140,14 +130,15 @@ impl Client {
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        Ok((builder.body(Full::new(request.body))?, url))
+        let body = Some(request.body).filter(|body| !body.is_empty());
+        Ok((builder.body(Outgoing::Whole(body))?, url))
     }
 
     /// Sends over an idle connection, or over a new one when there is none or
     /// when the idle one was closed before the request left.
     async fn exchange(
         &self,
-        mut request: http::Request<Full<Bytes>>,
+        mut request: http::Request<Outgoing>,
     ) -> Result<(Connection, http::Response<Incoming>), TransportError> {
         let Inner { config, address, tls, idle, .. } = &*self.inner;
         if let Some(mut connection) = idle.take() {
@@ -163,6 +154,35 @@ impl Client {
         let answer = connection.sender.send_request(request).await;
         let answer = answer.map_err(|error| http_error(&error))?;
         Ok((connection, answer))
+    }
+}
+
+/// As [`Client::send`], with a body of any size.
+pub(crate) async fn send_upload(
+    client: &Client,
+    request: Request,
+    body: Upload,
+) -> Result<Response, Error> {
+    let (request, url) = client.prepare(request)?;
+    dispatch(client, request.map(|_| Outgoing::Upload(body)), url).await
+}
+
+async fn dispatch(
+    client: &Client,
+    request: http::Request<Outgoing>,
+    url: String,
+) -> Result<Response, Error> {
+    let operation = operation(request.method().as_str());
+    match client.exchange(request).await {
+        Ok((connection, answer)) => {
+            let (parts, body) = answer.into_parts();
+            let status = parts.status;
+            let headers = parts.headers;
+            let inner = Arc::clone(&client.inner);
+            let connection = Some(connection);
+            Ok(Response { status, headers, body, connection, client: inner, operation, url })
+        }
+        Err(cause) => Err(Error::Transport { operation, url, cause }),
     }
 }
 

@@ -14,7 +14,7 @@ use types::SecretId;
 use crate::path::{self, Decoded};
 use crate::reply::{self, Reply, WireBody};
 use crate::router::{Entry, Handler, Verb};
-use crate::{Backend, HttpSettings, ReadMeta, Router};
+use crate::{Backend, HttpSettings, ReadMeta, Router, Upload};
 
 /// Most bytes of a request body. Values have limits of their own below this.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -160,20 +160,12 @@ impl Exchange<'_> {
             let nothing = Response::text(StatusCode::INTERNAL_SERVER_ERROR, "");
             return send(nothing.into(), headers, false, false);
         };
-        let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-            // The bytes are a part of the connection's read buffer; whoever keeps a small
-            // value must not keep that whole buffer alive.
-            Ok(body) => Bytes::copy_from_slice(&body.to_bytes()),
-            Err(error) => {
-                let (status, text) = match error.is::<http_body_util::LengthLimitError>() {
-                    true => (
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        format!("Request body too large, max size: {BODY_BYTES_MAX} bytes"),
-                    ),
-                    false => (StatusCode::BAD_REQUEST, format!("Cannot read the body: {error}")),
-                };
-                return send(Response::text(status, text).into(), headers, false, false);
-            }
+        let (body, upload) = match verb.handler {
+            Handler::Upload(_) => (Bytes::new(), Some(Upload(body))),
+            _ => match collect(body).await {
+                Ok(body) => (body, None),
+                Err(response) => return send((*response).into(), headers, false, false),
+            },
         };
         let newline = params.has("pretty");
         let encoding = match newline || self.settings.facts.indents {
@@ -193,7 +185,7 @@ impl Exchange<'_> {
             agent: Arc::clone(&self.settings.facts),
         };
         let started = std::time::Instant::now();
-        let reply = run(&verb.handler, backend, request, encoding).await;
+        let reply = run(&verb.handler, backend, request, upload, encoding).await;
         let took = started.elapsed();
         self.log(&reply, took);
         let node = self.settings.facts.node.as_str();
@@ -296,12 +288,17 @@ async fn run(
     handler: &Handler,
     backend: &dyn Backend,
     request: Request,
+    upload: Option<Upload>,
     encoding: Encoding,
 ) -> Reply {
     let client = request.remote;
     let call = match handler {
         Handler::Local(handler) => {
             return handler(request).await.unwrap_or_else(|error| failed(&error, None));
+        }
+        Handler::Upload(handler) => {
+            let upload = upload.expect("the body of an upload is not collected");
+            return handler(request, upload).await.unwrap_or_else(|error| failed(&error, None));
         }
         Handler::Domain(handler) => match handler(&request) {
             Ok(call) => call,
@@ -316,10 +313,25 @@ async fn run(
         _ => None,
     };
     match backend.run(call, encoding, client).await {
-        Ok(outcome) => {
-            Reply { response: outcome.response, meta: outcome.meta, stream: None, error: None }
-        }
+        Ok(outcome) => Reply { meta: outcome.meta, ..Reply::from(outcome.response) },
         Err(error) => failed(&error, told),
+    }
+}
+
+/// All of a body, within the limit.
+async fn collect(body: Incoming) -> Result<Bytes, Box<Response>> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        // The bytes are a part of the connection's read buffer; whoever keeps a small
+        // value must not keep that whole buffer alive.
+        Ok(body) => Ok(Bytes::copy_from_slice(&body.to_bytes())),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            let text = format!("Request body too large, max size: {BODY_BYTES_MAX} bytes");
+            Err(Box::new(Response::text(StatusCode::PAYLOAD_TOO_LARGE, text)))
+        }
+        Err(error) => {
+            let text = format!("Cannot read the body: {error}");
+            Err(Box::new(Response::text(StatusCode::BAD_REQUEST, text)))
+        }
     }
 }
 

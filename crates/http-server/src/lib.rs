@@ -19,6 +19,7 @@ pub mod reply;
 mod route_metrics;
 pub mod router;
 mod settings;
+mod upload;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -29,9 +30,10 @@ use types::Index;
 
 pub use conventions::HttpService;
 pub use listener::{Listener, ServeOptions, serve};
-pub use reply::Reply;
-pub use router::{LocalHandler, LocalRoute, Router};
+pub use reply::{Download, Reply};
+pub use router::{LocalHandler, LocalRoute, Router, UploadHandler};
 pub use settings::HttpSettings;
+pub use upload::Upload;
 
 /// A future whose type does not matter.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -1,6 +1,6 @@
 //! What goes back: status, headers, body, compression.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,14 +25,25 @@ pub struct Reply {
     pub meta: Option<ReadMeta>,
     /// An endless body, and its content type.
     pub stream: Option<(&'static str, mpsc::Receiver<Bytes>)>,
+    /// A body of any size that has an end, or breaks.
+    pub download: Option<Download>,
     /// The error that the response tells, for the log.
     pub error: Option<String>,
 }
 
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
-        Self { response, meta: None, stream: None, error: None }
+        Self { response, meta: None, stream: None, download: None, error: None }
     }
+}
+
+/// A body of any size. What has been sent cannot be taken back: an error within it
+/// breaks the connection, so that the client knows that there was to be more.
+pub struct Download {
+    /// Its content type.
+    pub content_type: &'static str,
+    /// Its pieces, which are not compressed once more.
+    pub pieces: mpsc::Receiver<io::Result<Bytes>>,
 }
 
 /// The body of a response on the wire.
@@ -41,6 +52,8 @@ pub enum WireBody {
     Full(Option<Bytes>),
     /// As it comes, compressed on the way if the client takes it.
     Stream(mpsc::Receiver<Bytes>, Option<Box<GzEncoder<Vec<u8>>>>),
+    /// As it comes, until it breaks.
+    Download(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 impl WireBody {
@@ -51,7 +64,7 @@ impl WireBody {
 
 impl HttpBody for WireBody {
     type Data = Bytes;
-    type Error = std::convert::Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
@@ -59,6 +72,9 @@ impl HttpBody for WireBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match self.get_mut() {
             WireBody::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            WireBody::Download(pieces) => {
+                pieces.poll_recv(context).map(|next| next.map(|piece| piece.map(Frame::data)))
+            }
             WireBody::Stream(receiver, None) => {
                 receiver.poll_recv(context).map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
             }
@@ -77,7 +93,7 @@ impl HttpBody for WireBody {
             WireBody::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            WireBody::Stream(..) => SizeHint::default(),
+            WireBody::Stream(..) | WireBody::Download(_) => SizeHint::default(),
         }
     }
 }
@@ -121,7 +137,7 @@ pub(crate) fn finish(
     accepts_gzip: bool,
     newline: bool,
 ) -> (StatusCode, WireBody) {
-    let Reply { response, meta, stream, error: _ } = reply;
+    let Reply { response, meta, stream, download, error: _ } = reply;
     if let Some(meta) = &meta {
         write_meta(meta, headers);
     }
@@ -129,6 +145,10 @@ pub(crate) fn finish(
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.append(HeaderName::from_static(lower(name)), value);
         }
+    }
+    if let Some(Download { content_type, pieces }) = download {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        return (response.status, WireBody::Download(pieces));
     }
     if let Some((content_type, receiver)) = stream {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -195,6 +215,7 @@ fn write_meta(meta: &ReadMeta, headers: &mut HeaderMap) {
 fn lower(name: &'static str) -> &'static str {
     match name {
         "Location" => "location",
+        "X-Proconsul-Carried" => "x-proconsul-carried",
         "Allow" => "allow",
         "X-Consul-Index" => "x-consul-index",
         "X-Consul-Reason" => "x-consul-reason",

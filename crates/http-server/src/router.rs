@@ -7,10 +7,14 @@ use contract::{CallError, Request, Route};
 use http::Method;
 
 use crate::route_metrics::RouteMetrics;
-use crate::{BoxFuture, Reply};
+use crate::{BoxFuture, Reply, Upload};
 
 /// A handler that answers by itself: the agent's own endpoints.
 pub type LocalHandler = Arc<dyn Fn(Request) -> BoxFuture<Result<Reply, CallError>> + Send + Sync>;
+
+/// A handler that takes the body as it comes; that of its request is empty.
+pub type UploadHandler =
+    Arc<dyn Fn(Request, Upload) -> BoxFuture<Result<Reply, CallError>> + Send + Sync>;
 
 /// A path that the agent answers by itself.
 pub struct LocalRoute {
@@ -27,6 +31,8 @@ pub(crate) enum Handler {
     Domain(fn(&Request) -> Result<contract::Call, CallError>),
     /// Answers by itself.
     Local(LocalHandler),
+    /// Answers by itself, and takes the body as it comes.
+    Upload(UploadHandler),
 }
 
 /// One method of a path.
@@ -93,6 +99,20 @@ impl Router {
             let verbs = verbs.map(|(method, handler)| (Some(method), Handler::Local(handler)));
             self.add(route.path, verbs.collect());
         }
+    }
+
+    /// Adds a method whose body may be of any size to a path that is there.
+    ///
+    /// # Panics
+    ///
+    /// If the path is not there or has the method.
+    pub fn add_upload(&mut self, path: &'static str, method: Method, handler: UploadHandler) {
+        let entry = self.entries.remove(path).expect("an upload joins a route that is there");
+        assert!(entry.verb(&method).is_none(), "two handlers claim {method} {path}");
+        let there = entry.verbs.into_iter().map(|verb| (verb.method, verb.handler));
+        let mut verbs: Vec<_> = there.collect();
+        verbs.push((Some(method), Handler::Upload(handler)));
+        self.add(path, verbs);
     }
 
     fn add(&mut self, path: &'static str, verbs: Vec<(Option<Method>, Handler)>) {

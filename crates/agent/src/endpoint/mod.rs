@@ -20,6 +20,7 @@ pub(crate) mod not_yet;
 pub(crate) mod operator;
 pub(crate) mod pprof;
 pub(crate) mod service;
+pub(crate) mod snapshot;
 pub(crate) mod status;
 
 use std::future::Future;

@@ -37,7 +37,6 @@ const PATHS: &[(&str, &[Method])] = &[
     ("/v1/peering/establish", POST),
     ("/v1/peering/token", POST),
     ("/v1/peerings", GET),
-    ("/v1/snapshot", READ_WRITE),
 ];
 
 /// Everything that is not there yet.
