@@ -1,6 +1,6 @@
 //! Where a command reads and writes.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal as _, Read, Write};
 
 /// Results, complaints and input of a command.
 ///
@@ -12,17 +12,21 @@ pub struct Ui {
     errors: Box<dyn Write>,
     input: Box<dyn Read>,
     closed: bool,
+    is_terminal: bool,
 }
 
 impl Ui {
     /// Standard output, error and input.
     pub fn terminal() -> Self {
-        Self::new(Box::new(io::stdout()), Box::new(io::stderr()), Box::new(io::stdin()))
+        let (output, errors) = (io::stdout(), io::stderr());
+        let is_terminal = errors.is_terminal();
+        let ui = Self::new(Box::new(output), Box::new(errors), Box::new(io::stdin()));
+        Self { is_terminal, ..ui }
     }
 
     /// Any three streams.
     pub fn new(output: Box<dyn Write>, errors: Box<dyn Write>, input: Box<dyn Read>) -> Self {
-        Self { output, errors, input, closed: false }
+        Self { output, errors, input, closed: false, is_terminal: false }
     }
 
     /// A result, followed by a line break.
@@ -45,6 +49,11 @@ impl Ui {
     pub fn raw_error(&mut self, text: impl AsRef<[u8]>) {
         // There is nobody left to tell when this fails.
         let _ = self.errors.write_all(text.as_ref()).and_then(|()| self.errors.flush());
+    }
+
+    /// Whether complaints go to a terminal, where a line may be drawn over.
+    pub fn is_terminal(&self) -> bool {
+        self.is_terminal
     }
 
     /// Whether nobody reads the results any more.

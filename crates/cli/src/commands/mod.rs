@@ -22,6 +22,7 @@ mod operator;
 mod reload;
 mod rtt;
 mod services;
+mod snapshot;
 mod tls;
 mod troubleshoot;
 mod validate;
@@ -72,6 +73,11 @@ pub const COMMANDS: &[Command] = &[
     services::export::COMMAND,
     services::exported_services::COMMAND,
     services::register::COMMAND,
+    snapshot::GROUP,
+    snapshot::decode::COMMAND,
+    snapshot::inspect::COMMAND,
+    snapshot::restore::COMMAND,
+    snapshot::save::COMMAND,
     tls::GROUP,
     tls::CA_GROUP,
     tls::CERT_GROUP,
@@ -97,7 +103,6 @@ pub const NOT_YET: &[&str] = &[
     "operator usage",
     "peering",
     "resource",
-    "snapshot",
     "troubleshoot proxy",
     "troubleshoot upstreams",
 ];
