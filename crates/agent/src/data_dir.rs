@@ -32,11 +32,29 @@ pub(crate) enum DataDirError {
          server_rejoin_age_max ({0}) - consider wiping your data dir"
     )]
     TooOld(types::GoDuration),
+    /// It is that of a server which keeps its log in another format.
+    #[error(
+        "{} is the log of a Consul server, which this agent cannot read; nothing was changed. To \
+         move over: start that Consul again, run 'consul snapshot save backup.snap' there, start \
+         this agent with an empty data_dir, and run 'consul snapshot restore backup.snap' here",
+        .0.display()
+    )]
+    ForeignLog(PathBuf),
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
     let path = path.to_owned();
     move |source| DataDirError::Io { action, path, source }
+}
+
+/// Refuses the log of a server of Consul's: what is in it would be missing here, without
+/// a word.
+pub(crate) fn check_foreign_log(dir: &Path) -> Result<(), DataDirError> {
+    let logs = ["raft/raft.db", "raft/wal"].map(|log| dir.join(log));
+    match logs.into_iter().find(|log| log.exists()) {
+        Some(log) => Err(DataDirError::ForeignLog(log)),
+        None => Ok(()),
+    }
 }
 
 /// Makes the directory if it is not there.

@@ -13,6 +13,7 @@
 //! - [`dns_server`]: the sockets of the DNS interface.
 //! - `explain`: why a service, a DNS name or a key is seen, or not.
 //! - `user_event`, `remote_exec`: events that users send to all agents, and what some order.
+//! - `snapshot_schedule`: snapshots that a server saves by itself.
 //! - [`backend`]: runs the calls of the domains on the server in this process.
 //! - [`logging`], `banner`, `data_dir`, `dns_metrics`, `environment`, `listeners`, `member`, `settings`, `stats`.
 
@@ -40,6 +41,7 @@ mod reload;
 mod remote_exec;
 mod service_manager;
 mod settings;
+mod snapshot_schedule;
 mod stats;
 mod user_event;
 mod watches;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::RuntimeConfig;
-use config::runtime::ListenAddr;
+use config::runtime::{ListenAddr, SnapshotSchedule};
 use http_server::{HttpService, HttpSettings, Router, ServeOptions};
 use server::Server;
 use server::fsm::Fsm;
@@ -34,7 +34,7 @@ use crate::remote_exec::{RemoteExec, ServerJobStore};
 use crate::user_event::UserEvents;
 use crate::user_event::broadcast::Alone;
 use crate::watches::{WatchSettings, Watches};
-use crate::{coordinate, remote_exec, settings};
+use crate::{coordinate, remote_exec, settings, snapshot_schedule};
 
 /// How long requests that are being answered may take when the agent stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,6 +56,7 @@ pub(crate) struct Parts {
     handle: AgentHandle,
     leader: JoinSet<()>,
     watches: Watches,
+    snapshot_schedule: watch::Sender<Option<SnapshotSchedule>>,
 }
 
 impl Parts {
@@ -75,6 +76,14 @@ impl Parts {
             let members = members.borrow().len();
             leader.spawn(coordinate::tell(handle.clone(), members, leader_stops.clone()));
         }
+        let (snapshot_schedule, schedules) = watch::channel(running.snapshot_schedule.clone());
+        leader.spawn(snapshot_schedule::run(
+            server.clone(),
+            running.identity.datacenter.clone(),
+            schedules,
+            handle.snapshots().clone(),
+            leader_stops.clone(),
+        ));
         leader.spawn(server::leader::run(server.clone(), handle.node(), members, leader_stops));
 
         let own = server.called_by(Caller::Agent);
@@ -149,6 +158,7 @@ impl Parts {
             handle: handle.clone(),
             leader,
             watches,
+            snapshot_schedule,
         })
     }
 
@@ -203,6 +213,11 @@ impl Parts {
         self.server.limit_requests(settings::request_limits(config));
         self.connections.set(config.limits.http_max_conns_per_client);
         self.watches.change_to(watches);
+        self.snapshot_schedule.send_if_modified(|schedule| {
+            let differs = *schedule != config.snapshot_schedule;
+            schedule.clone_from(&config.snapshot_schedule);
+            differs
+        });
         Ok(())
     }
 
@@ -347,6 +362,7 @@ fn routes(handle: &AgentHandle, local: &Local) -> Router {
     router.add_local(endpoint::check::routes(local));
     router.add_local(endpoint::health::routes(local));
     router.add_local(endpoint::maintenance::routes(local));
+    endpoint::snapshot::add_routes(&mut router, handle);
     router.add_local(endpoint::acl::routes());
     router.add_local(endpoint::metrics_proxy::routes(handle));
     router.add_local(endpoint::keyring::routes(handle.authorizer()));

@@ -32,6 +32,7 @@ use crate::parts::{self, Parts};
 use crate::reload::Reason;
 use crate::service_manager;
 use crate::settings;
+use crate::snapshot_schedule::SharedStatus;
 use crate::watches::WatchSettings;
 
 /// How long leaving may take.
@@ -76,6 +77,7 @@ struct Shared {
     authorizer: AuthorizerHook,
     server: Server,
     local: OnceLock<Local>,
+    snapshots: SharedStatus,
 }
 
 impl AgentHandle {
@@ -112,6 +114,11 @@ impl AgentHandle {
     /// The services and checks of this agent, once they are loaded.
     pub(crate) fn local(&self) -> Option<&Local> {
         self.shared.local.get()
+    }
+
+    /// What became of the scheduled snapshots.
+    pub(crate) fn snapshots(&self) -> &SharedStatus {
+        &self.shared.snapshots
     }
 
     /// Sets [`Self::local`], once.
@@ -308,6 +315,9 @@ async fn run_loaded(
 fn prepare_data_dir(config: &RuntimeConfig) -> Result<NodeId, String> {
     let text = |error: data_dir::DataDirError| error.to_string();
     if let Some(dir) = config.data_dir.as_deref().filter(|_| !config.dev) {
+        if config.server {
+            data_dir::check_foreign_log(dir).map_err(text)?;
+        }
         data_dir::create(dir).map_err(text)?;
         if config.server {
             data_dir::check_last_seen(dir, config.leave.server_rejoin_age_max).map_err(text)?;
@@ -364,6 +374,7 @@ async fn start(
             authorizer,
             server,
             local: OnceLock::new(),
+            snapshots: SharedStatus::default(),
         }),
     };
     let parts = Parts::start(&handle, logging, &metrics).await?;

@@ -1,6 +1,7 @@
 //! What `consul info` shows (`reference/cli.md`, section on `info`).
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use types::version::{CONSUL_REVISION, CONSUL_VERSION};
 
@@ -49,6 +50,10 @@ pub(crate) async fn gather(agent: &AgentHandle) -> Stats {
     // A host that is shutting down has no figures.
     if let Ok(figures) = raft.stats().await {
         stats.insert("raft", figures.to_map());
+    }
+    if config.snapshot_schedule.is_some() {
+        let status = agent.snapshots().lock().unwrap_or_else(PoisonError::into_inner);
+        stats.insert("snapshot_schedule", status.figures());
     }
     stats.insert("runtime", runtime());
     let encrypted = !config.gossip.encrypt.is_empty();

@@ -133,6 +133,106 @@ fn what_a_server_acknowledged_survives_a_kill_and_a_restart() {
 }
 
 #[test]
+fn a_saved_state_comes_back_over_a_newer_one_and_whoever_waits_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("backup.snap");
+    let file = file.to_str().unwrap();
+    let agent = server(folder.path().join("data").to_str().unwrap());
+    assert_eq!(agent.http("PUT", "/v1/kv/app", "before").0, 200);
+    let (code, output) = agent.consul(&["snapshot", "save", file]);
+    assert_eq!(code, 0, "{output}");
+    assert!(output.starts_with("Saved and verified snapshot to index "), "{output}");
+    assert_eq!(agent.http("PUT", "/v1/kv/app", "after").0, 200);
+    assert_eq!(agent.http("PUT", "/v1/kv/new", "x").0, 200);
+
+    let waiting = std::thread::scope(|scope| {
+        let target = "/v1/kv/new?index=1000000&wait=10m";
+        let port = agent.ports[0];
+        let waiting = scope.spawn(move || http(port, "GET", target, ""));
+        // It may begin to wait behind a restore, but not behind all of them.
+        while !waiting.is_finished() {
+            let (code, output) = agent.consul(&["snapshot", "restore", file]);
+            assert_eq!((code, output.as_str()), (0, "Restored snapshot\n"));
+        }
+        waiting.join().unwrap()
+    });
+    assert_eq!(waiting.0, 404, "{}", waiting.1);
+    assert_eq!(agent.http("GET", "/v1/kv/app?raw", "").1, "before");
+    assert_eq!(agent.http("PUT", "/v1/kv/app", "again").0, 200);
+
+    let junk = folder.path().join("junk.snap");
+    fs::write(&junk, &fs::read(file).unwrap()[..200]).unwrap();
+    let output = command()
+        .args(["snapshot", "restore", junk.to_str().unwrap()])
+        .env("CONSUL_HTTP_ADDR", format!("127.0.0.1:{}", agent.ports[0]))
+        .output()
+        .unwrap();
+    let expected = "Error restoring snapshot: Unexpected response code: 500 (failed to read \
+                    snapshot file: failed to read or write snapshot data: unexpected EOF)\n";
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), expected));
+    assert_eq!(agent.http("GET", "/v1/kv/app?raw", "").1, "again");
+    drop(agent);
+
+    let agent = server(folder.path().join("data").to_str().unwrap());
+    assert_eq!(agent.http("GET", "/v1/kv/app?raw", "").1, "again");
+    assert_eq!(agent.http("GET", "/v1/kv/new", "").0, 404);
+}
+
+#[test]
+fn a_server_saves_by_itself_as_its_schedule_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let archives = folder.path().join("archives");
+    let settings = folder.path().join("agent.hcl");
+    let interval = "snapshot_schedule { interval = \"1s\"";
+    let to_folder = format!("{interval} retain = 2 directory = {archives:?} }}");
+    fs::write(&settings, to_folder).unwrap();
+    let mut agent = Agent::start(&["-dev", "-config-file", settings.to_str().unwrap()]);
+    for _ in 0..3 {
+        agent.await_line("agent.snapshot: Saved a scheduled snapshot");
+    }
+    let names: Vec<_> = fs::read_dir(&archives).unwrap().map(|e| e.unwrap().path()).collect();
+    let finished = names.iter().filter(|path| path.extension().is_some_and(|e| e == "snap"));
+    let finished: Vec<_> = finished.collect();
+    assert!((1..=3).contains(&finished.len()), "{names:?}");
+    let (code, listing) = agent.consul(&["snapshot", "inspect", finished[0].to_str().unwrap()]);
+    assert_eq!(code, 0, "{listing}");
+    assert!(agent.consul(&["info"]).1.contains("snapshot_schedule:"));
+
+    let received = folder.path().join("received.snap");
+    let script = format!("cat > {0}.part && mv {0}.part {0}", received.display());
+    let to_program = format!("{interval} command = [\"sh\", \"-c\", {script:?}] }}");
+    fs::write(&settings, to_program).unwrap();
+    agent.signal("HUP");
+    agent.await_line("agent.snapshot: Saved a scheduled snapshot: index=");
+    agent.until(&|_| received.exists().to_string(), "true");
+    let failing = format!("{interval} command = [\"sh\", \"-c\", \"echo no room >&2; exit 3\"] }}");
+    fs::write(&settings, failing).unwrap();
+    agent.signal("HUP");
+    let line = agent.await_line("[ERROR] agent.snapshot: A scheduled snapshot was not saved");
+    assert!(line.contains("no room") && line.contains("next=1s"), "{line}");
+    let (code, listing) = agent.consul(&["snapshot", "inspect", received.to_str().unwrap()]);
+    assert_eq!(code, 0, "{listing}");
+}
+
+#[test]
+fn the_log_of_a_real_consul_is_refused_with_the_way_to_move_over() {
+    for log in ["raft/raft.db", "raft/wal/wal-meta.db"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(log);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "theirs").unwrap();
+        let data = folder.path().to_str().unwrap();
+        let words =
+            ["agent", "-server", "-bootstrap-expect=1", "-bind=127.0.0.1", "-data-dir", data];
+        let output = command().args(words).output().unwrap();
+        let told = text(&output.stderr) + &text(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("consul snapshot save"), "{told}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was added");
+    }
+}
+
+#[test]
 fn an_event_reaches_the_agent_that_sends_it() {
     let mut agent = Agent::start(&["-dev"]);
     agent.await_line("Consul agent running!");

@@ -44,6 +44,8 @@ pub enum ReloadPart {
     Xds,
     /// `enable_debug`.
     Debug,
+    /// `snapshot_schedule`.
+    SnapshotSchedule,
 }
 
 /// What a reload does.
@@ -112,6 +114,7 @@ const PARTS: &[(&str, ReloadPart)] = &[
     ("ui_config.", ReloadPart::Ui),
     ("xds.", ReloadPart::Xds),
     ("enable_debug", ReloadPart::Debug),
+    ("snapshot_schedule.", ReloadPart::SnapshotSchedule),
 ];
 
 impl RuntimeConfig {

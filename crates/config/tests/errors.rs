@@ -160,6 +160,41 @@ fn settings_that_contradict_each_other_are_refused() {
             "raft_logstore.backend must be one of 'boltdb' or 'wal'",
         ),
         (
+            SERVER,
+            r#"snapshot_schedule { directory = "/backup" }"#,
+            "snapshot_schedule.interval is missing: it says how often the state is saved, at least every second",
+        ),
+        (
+            SERVER,
+            r#"snapshot_schedule { interval = "20ms" }"#,
+            "snapshot_schedule.interval cannot be 20ms: it says how often the state is saved, at least every second",
+        ),
+        (
+            SERVER,
+            r#"snapshot_schedule { interval = "1h" }"#,
+            "snapshot_schedule needs a directory or a command for the snapshots",
+        ),
+        (
+            SERVER,
+            r#"snapshot_schedule { interval = "1h" directory = "/a" command = ["b"] }"#,
+            "snapshot_schedule can have a directory or a command, not both",
+        ),
+        (
+            SERVER,
+            r#"snapshot_schedule { interval = "1h" directory = "backup" }"#,
+            "snapshot_schedule.directory must be a whole path, backup is not",
+        ),
+        (
+            SERVER,
+            r#"snapshot_schedule { interval = "1h" directory = "/a" retain = 0 }"#,
+            "snapshot_schedule.retain must be at least 1",
+        ),
+        (
+            CLIENT,
+            r#"snapshot_schedule { interval = "1h" directory = "/a" }"#,
+            "snapshot_schedule is for servers: this agent is a client and has no state to save",
+        ),
+        (
             CLIENT,
             "cache { entry_fetch_rate = 0 }",
             "cache.entry_fetch_rate must be strictly positive, was: 0",

@@ -104,8 +104,7 @@ impl Server {
         let memory = Memory::new(lock_delays);
         let (metrics, limiter) = (CallMetrics::new(), RequestLimiter::default());
         let (restored, _) = watch::channel(0);
-        let shared =
-            Shared { options, store, live, raft, memory, metrics, limiter, restored };
+        let shared = Shared { options, store, live, raft, memory, metrics, limiter, restored };
         let shared = Arc::new(shared);
         Self { shared, caller: Caller::Server }
     }

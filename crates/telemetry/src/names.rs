@@ -254,6 +254,12 @@ metrics! {
     /// Time to apply system metadata.
     FSM_SYSTEM_METADATA: Timer = "fsm.system_metadata" ["op"];
 
+    // Snapshots that a server saves by itself; not metrics of Consul.
+    /// Scheduled snapshots that were saved.
+    SNAPSHOT_SCHEDULE_SAVED: Counter = "snapshot.schedule.saved" [];
+    /// Scheduled snapshots that were not saved.
+    SNAPSHOT_SCHEDULE_FAILED: Counter = "snapshot.schedule.failed" [];
+
     // The leader.
     /// Time until all that was committed is applied.
     LEADER_BARRIER: Timer = "leader.barrier" [];

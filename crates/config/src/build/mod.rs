@@ -8,6 +8,7 @@ pub(crate) mod addresses;
 mod cluster;
 pub(crate) mod definitions;
 mod network;
+mod snapshot_schedule;
 mod surface;
 mod tls;
 mod validate;
@@ -125,6 +126,7 @@ pub(crate) fn build_settings(
         checks: checks(&mut build),
         leave: leave(&mut build),
         raft: cluster::raft(&mut build)?,
+        snapshot_schedule: snapshot_schedule::snapshot_schedule(&mut build)?,
         rpc: cluster::rpc(&mut build),
         gossip: cluster::gossip(&mut build, &network, &ports)?,
         join: cluster::join(&mut build)?,

@@ -18,6 +18,13 @@ pub(super) const OPTIONS: &[Opt] = &[
     flag("raft_logstore.boltdb.no_freelist_sync", false, "Setting of BoltDB.")
         .of(Feature::LogStore),
     int("raft_logstore.wal.segment_size_mb", "64", "Size of a log segment, MiB."),
+    // Snapshots that a server saves by itself; not an option of Consul.
+    duration("snapshot_schedule.interval", "", "How often the state is saved.").reloads(),
+    text("snapshot_schedule.directory", "", "Folder that gets the archives.").reloads(),
+    int("snapshot_schedule.retain", "30", "Archives kept in the folder.").reloads(),
+    list("snapshot_schedule.command", "Program that gets each archive as its input.").reloads(),
+    flag("snapshot_schedule.verify", true, "Check each archive before it counts.").reloads(),
+    flag("snapshot_schedule.stale", false, "Every server saves, not the leader alone.").reloads(),
     flag("read_replica", false, "A server without a vote.").enterprise(),
     int("performance.raft_multiplier", "5", "Scales Raft's timings, 1 to 10.").reloads(),
     duration("performance.leave_drain_time", "5s", "How long a leaving server answers.")

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde_json::Value as Json;
@@ -31,6 +32,38 @@ pub struct RaftConfig {
     pub prevote_disabled: bool,
     /// The log store.
     pub log_store: LogStoreConfig,
+}
+
+/// Snapshots that a server saves by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotSchedule {
+    /// How often; at least [`SnapshotSchedule::INTERVAL_MIN`].
+    pub interval: GoDuration,
+    /// Where they go.
+    pub target: SnapshotTarget,
+    /// Whether each is read and checked before it counts.
+    pub verify: bool,
+    /// Whether every server saves its own state; else the leader alone saves.
+    pub stale: bool,
+}
+
+impl SnapshotSchedule {
+    /// The shortest interval: a second.
+    pub const INTERVAL_MIN: GoDuration = GoDuration::from_secs(1);
+}
+
+/// Where scheduled snapshots go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotTarget {
+    /// To files.
+    Directory {
+        /// The folder, with its whole path.
+        path: PathBuf,
+        /// How many are kept; at least one.
+        retain: usize,
+    },
+    /// To the input of a program: its path, then its arguments.
+    Command(Vec<String>),
 }
 
 /// Which log store is asked for.

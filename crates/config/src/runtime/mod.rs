@@ -23,6 +23,7 @@ pub use agent::{
 pub use cluster::{
     AclConfig, AclTokens, AutopilotConfig, CacheConfig, ConnectConfig, GossipConfig, GossipPool,
     GossipTimings, JoinConfig, JoinPool, LogStoreBackend, LogStoreConfig, RaftConfig, RpcConfig,
+    SnapshotSchedule, SnapshotTarget,
 };
 pub use network::{
     ListenAddr, Listeners, NetworkConfig, PortRange, Ports, UnixSockets, shown_port,
@@ -75,6 +76,8 @@ pub struct RuntimeConfig {
     pub leave: LeaveConfig,
     /// Raft timings and its log store.
     pub raft: RaftConfig,
+    /// Snapshots that a server saves by itself.
+    pub snapshot_schedule: Option<SnapshotSchedule>,
     /// Server-to-server and client-to-server calls.
     pub rpc: RpcConfig,
     /// Gossip pools.
