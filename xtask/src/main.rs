@@ -6,6 +6,7 @@ mod durability;
 mod linearizability;
 mod live;
 mod sim;
+mod snapshot_interop;
 mod tidy;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ const USAGE: &str = "usage: cargo xtask <chore>
                 check-and-set, locks and transactions of concurrent clients on a server that is
                 killed and paused: what they saw has an order that explains it
                 [--short] [--seconds N] [--seed N] [--consul BIN]
+  snapshot-interop
+                restore a real Consul's snapshot here and ours there  [--consul BIN] [--real BIN]
   sim           simulate clusters under faults, seed by seed; `sim --help` lists its options
 ";
 
@@ -60,6 +63,9 @@ fn run() -> anyhow::Result<ExitCode> {
             conformance::run(root, options, &mut |text| say(&mut out, text))
         }
         ["sim", options @ ..] => sim::run(root, options),
+        ["snapshot-interop", options @ ..] => {
+            snapshot_interop::run(root, options, &mut |text| say(&mut out, text))
+        }
         ["durability", options @ ..] => {
             durability::run(root, options, &mut |text| say(&mut out, text))
         }

@@ -81,6 +81,24 @@ pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
     Ok(kib * 1024)
 }
 
+/// The most resident memory of a process, in bytes, since [`reset_peak`].
+///
+/// # Errors
+/// The process is gone.
+pub(crate) fn peak(pid: u32) -> anyhow::Result<u64> {
+    let text = field(&format!("/proc/{pid}/status"), "VmHWM").context("the process is gone")?;
+    let kib: u64 = text.trim_end_matches("kB").trim().parse()?;
+    Ok(kib * 1024)
+}
+
+/// Lets the peak of a process begin anew at what it has.
+///
+/// # Errors
+/// The process is gone or not ours.
+pub(crate) fn reset_peak(pid: u32) -> anyhow::Result<()> {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("the peak cannot be reset")
+}
+
 /// Processor time of a process so far, user and system, in steps of 10 ms.
 ///
 /// # Errors

@@ -62,6 +62,27 @@ pub(super) fn many_keys(bench: &mut Bench) -> anyhow::Result<Vec<Line>> {
 
 fn load(server: &Server, keys: usize) -> anyhow::Result<Turn> {
     let before = server.resident()?;
+    let per_txn = load_keys(server, keys)?;
+    machine::pause(Duration::from_secs(10));
+    let (raw, after) = ((keys * pair_bytes()) as u64, server.resident()?);
+    Ok(Turn {
+        remark: format!(
+            "resident {:.0} MB for {:.0} MB of raw data, before it {:.0} MB; {per_txn} keys in a request",
+            megabytes(after),
+            megabytes(raw),
+            megabytes(before)
+        ),
+        ..Turn::of(megabytes(after) / megabytes(raw))
+    })
+}
+
+/// Bytes of a key with its value.
+pub(super) fn pair_bytes() -> usize {
+    KEY + VALUE
+}
+
+/// Loads keys into a server; returns how many went with a request.
+pub(super) fn load_keys(server: &Server, keys: usize) -> anyhow::Result<usize> {
     let (per_txn, loaders) = match server.kind {
         Kind::Etcd => (PER_TXN / 2, LOADERS),
         Kind::Ours | Kind::Consul if has_transactions(server)? => (PER_TXN, LOADERS),
@@ -86,17 +107,7 @@ fn load(server: &Server, keys: usize) -> anyhow::Result<Turn> {
         };
         anyhow::ensure!(load.failures == 0, "{} transactions failed", load.failures);
     }
-    machine::pause(Duration::from_secs(10));
-    let (raw, after) = ((keys * (KEY + VALUE)) as u64, server.resident()?);
-    Ok(Turn {
-        remark: format!(
-            "resident {:.0} MB for {:.0} MB of raw data, before it {:.0} MB; {per_txn} keys in a request",
-            megabytes(after),
-            megabytes(raw),
-            megabytes(before)
-        ),
-        ..Turn::of(megabytes(after) / megabytes(raw))
-    })
+    Ok(per_txn)
 }
 
 /// Whether `/v1/txn` is there: keys are loaded one by one if it is not.

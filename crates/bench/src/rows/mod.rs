@@ -4,6 +4,7 @@ mod kv;
 mod locks;
 mod memory;
 mod services;
+mod snapshot;
 mod start;
 mod watches;
 
@@ -47,6 +48,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row { name: "start", measure: start::start, keeps_fleet: false },
     Row { name: "idle-memory", measure: memory::idle, keeps_fleet: false },
     Row { name: "many-keys", measure: memory::many_keys, keeps_fleet: false },
+    Row { name: "snapshot", measure: snapshot::save_and_restore, keeps_fleet: false },
     Row { name: "size", measure: start::size, keeps_fleet: false },
 ];
 

@@ -240,7 +240,7 @@ pub(crate) struct Answer {
 /// One request on a connection of its own; for setting up and for asking whether a server is ready.
 ///
 /// # Errors
-/// No connection, no answer within 30 seconds, or no HTTP.
+/// No connection, silence for two minutes, or no HTTP.
 pub(crate) fn call(
     address: SocketAddr,
     method: &str,
@@ -248,7 +248,7 @@ pub(crate) fn call(
     body: &[u8],
 ) -> anyhow::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     stream.write_all(&request(method, path, body))?;
     let mut parser = Parser::new(true);
     let mut buffer = vec![0; 64 * 1024];
