@@ -14,7 +14,7 @@ mod watches;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 
-use support::{Agent, command, free_ports, text};
+use support::{Agent, command, free_ports, http, text};
 
 #[test]
 fn a_development_agent_answers_over_http() {

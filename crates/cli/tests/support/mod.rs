@@ -128,19 +128,7 @@ impl Agent {
     }
 
     pub(crate) fn http(&self, method: &str, target: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.ports[0])).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let length = body.len();
-        let request = format!(
-            "{method} {target} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        let answer = text(&answer);
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
-        (head[9..12].parse().unwrap(), body.trim_end().to_owned())
+        http(self.ports[0], method, target, body)
     }
 
     /// Asks over DNS for the IPv4 addresses of a name and counts them.
@@ -175,6 +163,23 @@ impl Drop for Agent {
         let _ = self.child.wait();
         let _ = self.reader.take().map(JoinHandle::join);
     }
+}
+
+/// Asks whoever listens on a port.
+pub(crate) fn http(port: u16, method: &str, target: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let answer = text(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").expect("an answer has a head");
+    (head[9..12].parse().unwrap(), body.trim_end().to_owned())
 }
 
 /// The binary, without the settings of whoever runs the tests.
