@@ -59,6 +59,13 @@ impl Agent {
         Ok(agent)
     }
 
+    /// Whether the leader has made the root of the mesh.
+    fn has_root(&self) -> bool {
+        let roots = self.ask("GET", "/v1/connect/ca/roots", b"").ok();
+        let roots = roots.and_then(|roots| serde_json::from_slice::<Value>(&roots.body).ok());
+        roots.is_some_and(|roots| roots["ActiveRootID"].as_str().is_some_and(|id| !id.is_empty()))
+    }
+
     /// Its own node is in the catalog once it leads and has told what it has.
     fn until_ready(&mut self, node: &str) -> anyhow::Result<()> {
         let until = Instant::now() + START_TIMEOUT;
@@ -68,6 +75,7 @@ impl Agent {
             if let Ok(answer) = self.ask("GET", &target, b"")
                 && answer.status == 200
                 && answer.text() != "null"
+                && self.has_root()
             {
                 return Ok(());
             }
@@ -75,8 +83,7 @@ impl Agent {
                 Instant::now() < until,
                 "the agent {node} is not ready after {START_TIMEOUT:?}"
             );
-            #[expect(clippy::disallowed_methods, reason = "a chore has no runtime to wait with")]
-            std::thread::sleep(Duration::from_millis(20));
+            pause();
         }
     }
 
@@ -131,6 +138,12 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+/// A moment between two questions.
+#[expect(clippy::disallowed_methods, reason = "a chore has no runtime to wait with")]
+pub(super) fn pause() {
+    std::thread::sleep(Duration::from_millis(20));
 }
 
 impl Drop for Agent {

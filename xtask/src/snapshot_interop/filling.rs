@@ -1,9 +1,14 @@
 //! What a real server is filled with, and what is asked of it afterwards.
 
-use anyhow::Context as _;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
-use super::agent::Agent;
+use super::agent::{Agent, pause};
+
+/// Coordinates are written every five seconds.
+const COORDINATE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Asked of all servers: what both versions serve.
 pub(super) const SERVED: &[&str] = &[
@@ -107,14 +112,15 @@ pub(super) fn fill(server: &Agent) -> anyhow::Result<String> {
 /// Coordinates are written in batches.
 fn until_coordinate(server: &Agent) -> anyhow::Result<()> {
     let target = "/v1/coordinate/node/ext";
-    let mut answer = server.ask("GET", target, b"")?;
-    for _ in 0..10 {
+    let until = Instant::now() + COORDINATE_TIMEOUT;
+    loop {
+        let answer = server.ask("GET", target, b"")?;
         if answer.status == 200 && answer.text() != "[]" {
             return Ok(());
         }
-        answer = server.ask("GET", &format!("{target}?index={}&wait=2s", answer.index), b"")?;
+        ensure!(Instant::now() < until, "no coordinate was written: {}", answer.text());
+        pause();
     }
-    anyhow::bail!("no coordinate was written: {} {}", answer.status, answer.text())
 }
 
 fn registrations() -> [Value; 3] {
