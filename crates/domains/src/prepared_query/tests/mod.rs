@@ -54,6 +54,7 @@ impl World {
             },
             datacenter,
             memory: &NoMemory,
+            session_ttl_min: types::GoDuration::from_secs(10),
         };
         Command::prepare(&mut command, &mut leader).map_err(failed)?;
         self.index += 1;
