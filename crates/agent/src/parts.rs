@@ -356,6 +356,7 @@ fn routes(handle: &AgentHandle, local: &Local) -> Router {
     router.add_local(endpoint::status::routes(handle.server()));
     router.add_local(endpoint::operator::routes(handle));
     router.add_local(endpoint::pprof::routes(handle));
+    router.add_local(endpoint::keyring::routes(handle));
     router.add_local(endpoint::coordinate::routes(handle));
     router.add_local(endpoint::agent::routes(handle));
     router.add_local(endpoint::service::routes(local));
@@ -365,7 +366,6 @@ fn routes(handle: &AgentHandle, local: &Local) -> Router {
     endpoint::snapshot::add_routes(&mut router, handle);
     router.add_local(endpoint::acl::routes());
     router.add_local(endpoint::metrics_proxy::routes(handle));
-    router.add_local(endpoint::keyring::routes(handle.authorizer()));
     router.add_local(endpoint::not_yet::routes());
     router
 }

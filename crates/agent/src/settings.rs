@@ -12,6 +12,7 @@ use server::ServerOptions;
 use server::raft_host::RaftOptions;
 use server::rate_limit::{LimitMode, RequestLimits};
 use telemetry::{FilterSettings, SinkSettings};
+use types::autopilot::AutopilotConfiguration;
 
 use crate::environment;
 
@@ -60,12 +61,26 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
         session_ttl_min: config.switches.session_ttl_min,
         makes_authority: makes_authority(config),
         coordinate_update_period: coordinate_update_period(config),
+        autopilot: autopilot(config),
     }
 }
 
 /// `consul.coordinate.update_period`, which cannot be configured (`reference/config.md` 8).
 fn coordinate_update_period(config: &RuntimeConfig) -> Duration {
     if config.dev { Duration::from_millis(100) } else { Duration::from_secs(5) }
+}
+
+/// What autopilot goes by in a new cluster.
+fn autopilot(config: &RuntimeConfig) -> AutopilotConfiguration {
+    let autopilot = &config.autopilot;
+    AutopilotConfiguration {
+        cleanup_dead_servers: autopilot.cleanup_dead_servers,
+        last_contact_threshold: autopilot.last_contact_threshold,
+        max_trailing_logs: autopilot.max_trailing_logs,
+        min_quorum: autopilot.min_quorum.into(),
+        server_stabilization_time: autopilot.server_stabilization_time,
+        ..AutopilotConfiguration::default()
+    }
 }
 
 /// Whether a leader makes the root of the mesh: the built-in provider does, in the

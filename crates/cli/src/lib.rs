@@ -19,7 +19,6 @@ mod completion;
 mod dispatch;
 mod failure;
 mod flag;
-mod go_base64;
 mod help;
 mod input;
 mod json;

@@ -1,9 +1,17 @@
 //! Tables of left-aligned columns with two blanks between them
 //! (`reference/cli.md` section 2).
 
+/// Blanks between columns.
+const GAP: usize = 2;
+
 /// Lays out rows. The last cell of a row is not padded, so a row that ends in
 /// an empty cell ends in the blanks before it.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    table_with_gap(rows, GAP)
+}
+
+/// As [`table`], with so many blanks between columns.
+pub(crate) fn table_with_gap(rows: &[Vec<String>], gap: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.trim().chars().count()).max()
@@ -17,7 +25,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
                 let cell = cell.trim();
                 line.push_str(cell);
                 if column + 1 < row.len() {
-                    let blanks = widths[column] - cell.chars().count() + 2;
+                    let blanks = widths[column] - cell.chars().count() + gap;
                     line.extend(std::iter::repeat_n(' ', blanks));
                 }
             }

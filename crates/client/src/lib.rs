@@ -59,7 +59,7 @@ pub use escape::{path_escape, query_escape};
 pub use event::EventFire;
 pub use explain::ExplainQuery;
 pub use kv::{KvCondition, KvDelete, KvPut};
-pub use operator::{RaftConfiguration, RaftServer};
+pub use operator::{KeyAction, Keyring, KeyringOptions, Operator, RaftConfiguration, RaftServer};
 pub use request::{Answer, QueryMeta, QueryOptions, Request};
 pub use session::{SessionCreate, Sessions};
 pub use snapshot::Snapshots;

@@ -9,6 +9,7 @@
 //! `txn` → `catalog` → `session` → `kv`, `prepared_query`, and `catalog` → `coordinate`. Any
 //! of them may look at the rows of any other.
 
+pub mod autopilot;
 pub mod carried;
 pub mod catalog;
 pub mod connect_ca;
@@ -32,6 +33,7 @@ pub const ALL: &[&Domain] = &[
     &txn::DOMAIN,
     &connect_ca::DOMAIN,
     &coordinate::DOMAIN,
+    &autopilot::DOMAIN,
     &federation_state::DOMAIN,
     &internal_ui::DOMAIN,
     &prepared_query::DOMAIN,

@@ -280,6 +280,7 @@ mod tests {
             makes_authority: true,
             coordinate_update_period: Duration::from_secs(5),
             session_ttl_min: types::GoDuration::from_secs(10),
+            autopilot: Default::default(),
         };
         Server::new(options, store, host, lock_delays)
     }

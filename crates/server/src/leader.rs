@@ -1,5 +1,5 @@
 //! What only a leader does: members become catalog nodes, old tombstones go, sessions
-//! end when their time is over, coordinates are written, and there is a root of the mesh.
+//! end when their time is over, coordinates are written, servers are watched over, and there is a root of the mesh.
 //!
 //! All are reconcilers: they compare what is with what should be, take no input,
 //! and are safe to run twice (`reference/raft-and-snapshots.md` sections 13 to 17).
@@ -19,7 +19,7 @@ use types::check::{HealthCheck, Status};
 use types::member::{Member, MemberStatus};
 use types::{Index, SecretId};
 
-use crate::{Server, authority, coordinates, federation, session_expiry};
+use crate::{Server, authority, autopilot, coordinates, federation, session_expiry};
 
 /// How often members are compared with the catalog when nothing happens.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(60);
@@ -41,6 +41,7 @@ pub async fn run(
 ) {
     let mut roles = server.raft().watch_leadership();
     let mut restored = server.shared.restored.subscribe();
+    let watched = members.clone();
     loop {
         tokio::select! {
             () = until(&mut roles, true) => {}
@@ -50,13 +51,14 @@ pub async fn run(
         restored.mark_unchanged();
         tokio::select! {
             // The authority is made while the other duties run: nothing waits for it.
-            ((), (), (), (), ()) = async {
+            ((), (), (), (), (), ()) = async {
                 tokio::join!(
                     lead(&server, &own, &mut members),
                     session_expiry::run(&server),
                     authority::establish(&server),
                     coordinates::run(&server),
                     federation::run(&server),
+                    autopilot::run(&server, watched.clone()),
                 )
             } => {}
             () = until(&mut roles, false) => {

@@ -16,6 +16,7 @@
 
 mod act;
 mod authority;
+pub mod autopilot;
 mod coordinates;
 mod federation;
 pub mod fsm;
@@ -40,6 +41,7 @@ use acl::Authorizer;
 use contract::CallError;
 use store::Store;
 use tokio::sync::watch;
+use types::autopilot::AutopilotConfiguration;
 use types::{Datacenter, GoDuration, SecretId};
 
 pub use read::Answer;
@@ -69,6 +71,8 @@ pub struct ServerOptions {
     pub makes_authority: bool,
     /// How often a leader writes the coordinates that nodes told it.
     pub coordinate_update_period: Duration,
+    /// What autopilot goes by in a new cluster.
+    pub autopilot: AutopilotConfiguration,
 }
 
 /// A server. Cloning gives another handle to the same one.

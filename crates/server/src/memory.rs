@@ -6,6 +6,7 @@ use contract::LeaderMemory;
 use types::SessionId;
 use types::coordinate::NodeCoordinate;
 
+use crate::autopilot::AutopilotMemory;
 use crate::coordinates::CoordinateMemory;
 use crate::lock_delay::LockDelays;
 use crate::session_expiry::SessionMemory;
@@ -14,12 +15,17 @@ use crate::session_expiry::SessionMemory;
 pub(crate) struct Memory {
     pub(crate) sessions: SessionMemory,
     pub(crate) coordinates: CoordinateMemory,
+    pub(crate) autopilot: AutopilotMemory,
 }
 
 impl Memory {
     /// Delays of locks that are noted elsewhere, and nothing else.
     pub(crate) fn new(lock_delays: LockDelays) -> Self {
-        Self { sessions: SessionMemory::new(lock_delays), coordinates: CoordinateMemory::default() }
+        Self {
+            sessions: SessionMemory::new(lock_delays),
+            coordinates: CoordinateMemory::default(),
+            autopilot: AutopilotMemory::default(),
+        }
     }
 }
 

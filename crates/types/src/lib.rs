@@ -10,6 +10,7 @@
 //!
 //! This crate does no I/O, reads no clock and makes no random numbers.
 
+pub mod autopilot;
 pub mod bytes;
 pub mod catalog;
 pub mod check;
@@ -18,6 +19,7 @@ pub mod coordinate;
 pub mod duration;
 pub mod explain;
 pub mod federation_state;
+pub mod go_base64;
 pub mod json;
 pub mod kv;
 pub mod member;
@@ -34,6 +36,7 @@ pub mod similar;
 pub mod stored;
 pub mod time;
 pub mod txn;
+pub mod usage;
 pub mod user_event;
 mod uuid;
 pub mod version;

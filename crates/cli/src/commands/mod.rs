@@ -11,6 +11,7 @@ mod format;
 mod info;
 mod join;
 mod keygen;
+mod keyring;
 mod kv;
 mod leave;
 mod lock;
@@ -49,6 +50,7 @@ pub const COMMANDS: &[Command] = &[
     info::COMMAND,
     join::COMMAND,
     keygen::COMMAND,
+    keyring::COMMAND,
     kv::GROUP,
     kv::delete::COMMAND,
     kv::export::COMMAND,
@@ -62,9 +64,15 @@ pub const COMMANDS: &[Command] = &[
     members::COMMAND,
     monitor::COMMAND,
     operator::GROUP,
+    operator::AUTOPILOT_GROUP,
     operator::RAFT_GROUP,
+    operator::USAGE_GROUP,
+    operator::get_config::COMMAND,
+    operator::instances::COMMAND,
     operator::list_peers::COMMAND,
     operator::remove_peer::COMMAND,
+    operator::set_config::COMMAND,
+    operator::state::COMMAND,
     operator::transfer_leader::COMMAND,
     reload::COMMAND,
     rtt::COMMAND,
@@ -97,10 +105,7 @@ pub const NOT_YET: &[&str] = &[
     "config",
     "connect",
     "intention",
-    "keyring",
     "login",
-    "operator autopilot",
-    "operator usage",
     "peering",
     "resource",
     "troubleshoot proxy",

@@ -12,7 +12,7 @@ use super::table::{
     CHECKS, CHECKS_BY_INSTANCE, NODES, NODES_BY_ID, SERVICES, ServiceRow, check_key, instance_key,
     node_key,
 };
-use super::{index, virtual_ip};
+use super::{index, usage, virtual_ip};
 use crate::{coordinate, session};
 
 /// Stores a node; one with the same id under another name is renamed.
@@ -42,7 +42,7 @@ pub(crate) fn put_node(tx: &mut Tx<'_>, mut node: Node) -> Applied<()> {
     }
     node.modify_index = tx.index();
     let name = node.node.clone();
-    tx.put(&NODES, node);
+    usage::put_node(tx, node);
     index::node_changed(tx, name.as_str());
     Ok(())
 }
@@ -99,7 +99,7 @@ pub(crate) fn put_service(
             }
             if present.service.service != service.service {
                 // The old name loses an instance; its watchers must learn of it.
-                tx.delete(&SERVICES, key.as_bytes());
+                usage::delete_service(tx, key.as_bytes());
                 index::service_removed(tx, node.as_str(), &present.service);
                 virtual_ip::release(tx, &present.service);
             }
@@ -108,7 +108,7 @@ pub(crate) fn put_service(
     }
     service.modify_index = tx.index();
     let service = Arc::new(service);
-    tx.put(&SERVICES, ServiceRow { node: node.clone(), service: Arc::clone(&service) });
+    usage::put_service(tx, ServiceRow { node: node.clone(), service: Arc::clone(&service) });
     index::service_changed(tx, node.as_str(), &service);
     refresh_checks(tx, node, &service);
     Ok(())
@@ -200,7 +200,7 @@ pub(crate) fn remove_service(tx: &mut Tx<'_>, node: &str, service_id: &str) {
     for check in checks {
         remove_check(tx, node, check.check_id.as_str());
     }
-    if let Some(row) = tx.delete(&SERVICES, key.as_bytes()) {
+    if let Some(row) = usage::delete_service(tx, key.as_bytes()) {
         index::service_removed(tx, node, &row.service);
         virtual_ip::release(tx, &row.service);
     }
@@ -235,7 +235,7 @@ pub(crate) fn remove_node(tx: &mut Tx<'_>, node: &str) {
     for check in checks {
         remove_check(tx, node, check.check_id.as_str());
     }
-    tx.delete(&NODES, key.as_bytes());
+    usage::delete_node(tx, key.as_bytes());
     index::node_removed(tx, node);
     session::handle_node_removed(tx, node);
     coordinate::handle_node_removed(tx, node);

@@ -69,7 +69,7 @@ pub(super) fn service_changed(tx: &mut Tx<'_>, node: &str, service: &NodeService
 pub(super) fn service_removed(tx: &mut Tx<'_>, node: &str, service: &NodeService) {
     service_changed(tx, node, service);
     let name = service.service.as_str();
-    if !exists(tx, name) {
+    if !has_instances(tx, name) {
         tx.forget_index(&service_name(name));
         tx.bump(LAST_EXTINCTION);
     }
@@ -131,7 +131,8 @@ fn bump_services_on(tx: &mut Tx<'_>, node: &str) {
     }
 }
 
-fn exists(state: &State, service: &str) -> bool {
+/// Whether a service has instances.
+pub(super) fn has_instances(state: &State, service: &str) -> bool {
     let key = service_key(service);
     state.secondary(&SERVICES, SERVICES_BY_NAME, key.as_bytes()).next().is_some()
 }

@@ -20,6 +20,7 @@ mod manual_ip;
 mod query;
 mod selection;
 mod table;
+mod usage;
 mod validate;
 mod virtual_ip;
 
@@ -43,6 +44,7 @@ pub use table::{
     CHECKS, CHECKS_BY_INSTANCE, CHECKS_BY_SERVICE, NODES, SERVICES, SERVICES_BY_NAME,
     SERVICES_BY_TARGET, ServiceRow, check_key, instance_key, node_key, service_key,
 };
+pub use usage::{USAGE, Usage, usage};
 pub use validate::validate_service;
 pub(crate) use validate::{check_defaults, default_service_id, node_id, service_on_its_own};
 pub use virtual_ip::{FREE_VIRTUAL_IPS, SERVICE_VIRTUAL_IPS, virtual_ip};
@@ -52,7 +54,7 @@ use contract::{CommandDef, Domain};
 /// Nodes, instances and checks.
 pub const DOMAIN: Domain = Domain {
     name: "catalog",
-    tables: &[&NODES, &SERVICES, &CHECKS, &SERVICE_VIRTUAL_IPS, &FREE_VIRTUAL_IPS],
+    tables: &[&NODES, &SERVICES, &CHECKS, &SERVICE_VIRTUAL_IPS, &FREE_VIRTUAL_IPS, &USAGE],
     commands: &[
         CommandDef::of::<Register>(),
         CommandDef::of::<Deregister>(),

@@ -8,7 +8,7 @@ use types::catalog::{Node, NodeService, RegisterRequest};
 use types::check::HealthCheck;
 use types::{NodeName, msgpack};
 
-use super::index;
+use super::{index, usage};
 
 /// All nodes, by name.
 pub const NODES: Table<Node> = Table::with(
@@ -158,11 +158,11 @@ fn restore_registration(bytes: &[u8], tx: &mut Tx<'_>) -> Result<(), msgpack::Er
     if let Some(service) = request.service {
         let row = ServiceRow { node: node.node.clone(), service: Arc::new(service) };
         index::restore_service(tx, &row.service);
-        tx.put(&SERVICES, row);
+        usage::put_service(tx, row);
     } else if let Some(check) = request.check {
         tx.put(&CHECKS, check);
     } else {
-        tx.put(&NODES, node);
+        usage::put_node(tx, node);
     }
     Ok(())
 }

@@ -38,13 +38,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use contract::AnyCommand;
-use raft::{BootstrapError, Change, Configuration, EntryKind, Server, SnapshotMeta};
+use raft::{BootstrapError, Configuration, EntryKind, Server, SnapshotMeta};
 use telemetry::series::CounterHandle;
 use tokio::sync::{oneshot, watch};
 use types::Index;
 
 /// What starting a host takes, so that who starts one needs neither crate by itself.
-pub use raft::{Options as RaftOptions, ServerId, Suffrage};
+pub use raft::{Change, Options as RaftOptions, ServerId, Suffrage};
 pub use wal::{Disk, FileDisk, MemDisk};
 
 pub use self::applier::{Applier, Committed, RestoreFailure, SnapshotJob};

@@ -8,7 +8,7 @@ use crate::ApiFlags;
 use crate::command::{Call, Command, Run};
 use crate::failure::{Failure, Outcome, Tried as _};
 use crate::flag::Flag;
-use crate::go_base64;
+use types::go_base64;
 
 pub(in crate::commands) const COMMAND: Command = Command {
     words: "kv import",

@@ -23,6 +23,7 @@ async fn run(call: &mut Call) -> Outcome {
     let client = call.client_or(NO_CLIENT)?;
     let options = call.query_options();
     let configuration = client
+        .operator()
         .raft_configuration(&options)
         .await
         .tried("Error getting peers: Failed to retrieve raft configuration")?;

@@ -34,11 +34,11 @@ async fn run(call: &mut Call) -> Outcome {
             return Err(Failure::new(format!("{COMPLAINT}: {reason}")));
         }
         (address, "") => {
-            client.raft_remove_peer_by_address(address).await.tried(COMPLAINT)?;
+            client.operator().raft_remove_peer_by_address(address).await.tried(COMPLAINT)?;
             format!("Removed peer with address {}", quote(address))
         }
         ("", id) => {
-            client.raft_remove_peer_by_id(id).await.tried(COMPLAINT)?;
+            client.operator().raft_remove_peer_by_id(id).await.tried(COMPLAINT)?;
             format!("Removed peer with id {}", quote(id))
         }
         _ => {

@@ -23,7 +23,7 @@ async fn run(call: &mut Call) -> Outcome {
     let client = call.client_or(NO_CLIENT)?;
     let id = call.arguments.text("id").to_owned();
     // The blank in place of a second colon is Consul's.
-    let transferred = client.raft_transfer_leader(&id).await.map_err(|error| {
+    let transferred = client.operator().raft_transfer_leader(&id).await.map_err(|error| {
         Failure::new(format!("{COMPLAINT}: Failed to transfer leadership {error}"))
     })?;
     if !transferred {

@@ -3,7 +3,7 @@
 
 /// Decodes a text. Beside the bytes up to the first mistake, gives Go's
 /// complaint if there is one. Line breaks are skipped.
-pub(crate) fn decode(text: &[u8]) -> (Vec<u8>, Option<String>) {
+pub fn decode(text: &[u8]) -> (Vec<u8>, Option<String>) {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let mut quantum: Vec<u8> = Vec::with_capacity(4);
     let mut position = 0;
