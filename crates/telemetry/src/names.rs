@@ -490,7 +490,6 @@ pub static LATER: &[&MetricName] = &[
     CONFIG_ENTRY_GET.metric(),
     CONFIG_ENTRY_LIST.metric(),
     ACL_ENDPOINT.metric(),
-    FSM_AUTOPILOT.metric(),
     FSM_INTENTION.metric(),
     FSM_ACL.metric(),
     FSM_CONFIG_ENTRY.metric(),

@@ -58,6 +58,7 @@ fn require(agent: &AgentHandle, request: &Request, writes: bool) -> Result<(), C
 #[serde(rename_all = "PascalCase")]
 struct RaftConfiguration {
     servers: Vec<RaftServer>,
+    /// Zero, whichever entry set the configuration: Consul tells no other.
     index: u64,
 }
 
@@ -93,8 +94,7 @@ async fn raft_configuration(agent: &AgentHandle, request: &Request) -> Result<Re
             last_index: if is_this { stats.status.last.index.0 } else { 0 },
         }
     });
-    let reply =
-        RaftConfiguration { servers: servers.collect(), index: stats.configuration_index.0 };
+    let reply = RaftConfiguration { servers: servers.collect(), index: 0 };
     Ok(json(request, &reply))
 }
 

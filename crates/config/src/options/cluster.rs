@@ -44,13 +44,11 @@ pub(super) const OPTIONS: &[Opt] = &[
     float("cache.entry_fetch_rate", "", "Fetches of one entry per second.")
         .reloads()
         .of(Feature::Cache),
-    flag("autopilot.cleanup_dead_servers", true, "Remove dead servers.").of(Feature::Cluster),
-    duration("autopilot.last_contact_threshold", "200ms", "Longest healthy silence.")
-        .of(Feature::Cluster),
-    int("autopilot.max_trailing_logs", "250", "Most entries behind.").of(Feature::Cluster),
-    int("autopilot.min_quorum", "0", "Never fewer servers.").of(Feature::Cluster),
-    duration("autopilot.server_stabilization_time", "10s", "Health before a vote.")
-        .of(Feature::Cluster),
+    flag("autopilot.cleanup_dead_servers", true, "Remove dead servers."),
+    duration("autopilot.last_contact_threshold", "200ms", "Longest healthy silence."),
+    int("autopilot.max_trailing_logs", "250", "Most entries behind."),
+    int("autopilot.min_quorum", "0", "Never fewer servers."),
+    duration("autopilot.server_stabilization_time", "10s", "Health before a vote."),
     flag("autopilot.disable_upgrade_migration", false, "Upgrades.").enterprise(),
     text("autopilot.redundancy_zone_tag", "", "Zones.").enterprise(),
     text("autopilot.upgrade_version_tag", "", "Upgrades.").enterprise(),

@@ -35,7 +35,8 @@ fn set(request: &Request) -> Result<Call, CallError> {
 }
 
 fn parse_cas(text: &str) -> Result<Index, CallError> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit()).then_some(text).unwrap_or("");
+    // Go knows no sign here.
+    let digits = if text.starts_with('+') { "" } else { text };
     digits.parse().map(Index).map_err(|error: std::num::ParseIntError| {
         let reason = match error.kind() {
             IntErrorKind::PosOverflow => "value out of range",
