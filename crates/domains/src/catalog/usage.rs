@@ -209,7 +209,7 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Register { node: String, service: Option<NodeService> },
+        Register { node: String, service: Option<Box<NodeService>> },
         Deregister { node: String, service_id: String },
     }
 
@@ -230,7 +230,7 @@ mod tests {
         let gone = prop_oneof![3 => id(), 1 => Just("")].prop_map(str::to_owned);
         prop_oneof![
             3 => (node(), prop::option::of(service))
-                .prop_map(|(node, service)| Step::Register { node, service }),
+                .prop_map(|(node, service)| Step::Register { node, service: service.map(Box::new) }),
             1 => (node(), gone).prop_map(|(node, service_id)| Step::Deregister { node, service_id }),
         ]
     }
@@ -240,7 +240,7 @@ mod tests {
             let mut tx = batch.tx(index);
             let applied = match step {
                 Step::Register { node, service } => {
-                    let node = node.into();
+                    let (node, service) = (node.into(), service.map(|service| *service));
                     let request = RegisterRequest { node, service, ..RegisterRequest::default() };
                     Register(request).apply(&mut tx)
                 }
@@ -291,7 +291,7 @@ mod tests {
             ..NodeService::default()
         };
         let register = |index, tag| {
-            let (node, service) = ("n1".to_owned(), Some(web(tag)));
+            let (node, service) = ("n1".to_owned(), Some(Box::new(web(tag))));
             apply(&store, Index(index), Step::Register { node, service });
         };
         register(1, "v1");
