@@ -86,7 +86,7 @@ impl Capture<'_> {
 
     async fn peers(&self) -> Captured {
         let file = "listpeers.json";
-        let peers = self.client.raft_configuration(&QueryOptions::default()).await;
+        let peers = self.client.operator().raft_configuration(&QueryOptions::default()).await;
         let text = table(&list_peers::rows(&peers.map_err(named(file))?));
         self.bundle.write(file, text.as_bytes()).map_err(named(file))
     }
