@@ -53,6 +53,14 @@ impl Command for PreparedQueryCommand {
     const NAME: &'static str = "PreparedQuery.Apply";
     type Reply = PreparedQueryReply;
 
+    fn op(&self) -> &'static str {
+        match self.op {
+            PreparedQueryOp::Create => "create",
+            PreparedQueryOp::Update => "update",
+            PreparedQueryOp::Delete => "delete",
+        }
+    }
+
     fn datacenter(&self) -> &Datacenter {
         &self.datacenter
     }
