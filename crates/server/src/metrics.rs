@@ -27,6 +27,8 @@ enum Apply {
     Plain(&'static Timer<0>),
     /// By name and [`contract::Command::op`].
     ByOp(&'static Timer<1>),
+    /// Not at all: Consul has no metric for it.
+    Unmeasured,
     /// As two timers; the second has a name that older dashboards know.
     Twice(&'static Timer<1>, &'static Timer<1>),
 }
@@ -44,6 +46,9 @@ const COMMANDS: &[Measured] = &[
         Apply::Plain(&names::FSM_DEREGISTER),
     ),
     measured("Coordinate.BatchUpdate", None, Apply::Plain(&names::FSM_COORDINATE_BATCH_UPDATE)),
+    // Consul's timer of applying it has the datacenter in its name; there is none here.
+    measured("FederationState.Apply", Some(&names::FEDERATION_STATE_APPLY), Apply::Unmeasured),
+    measured("Internal.AssignManualServiceVIPs", None, Apply::Unmeasured),
     measured("KVS.Apply", Some(&names::KVS_APPLY), Apply::ByOp(&names::FSM_KVS)),
     measured("Tombstone.Reap", None, Apply::ByOp(&names::FSM_TOMBSTONE)),
     measured(
@@ -122,7 +127,7 @@ impl ApplyMetrics {
             Some(Apply::Twice(timer, old)) => {
                 vec![timer.handle([op.into()]), old.handle([op.into()])]
             }
-            None => Vec::new(),
+            Some(Apply::Unmeasured) | None => Vec::new(),
         });
         Self { timers }
     }

@@ -207,6 +207,8 @@ metrics! {
     PREPARED_QUERY_EXECUTE_REMOTE: Timer = "prepared-query.execute_remote" [];
     /// Time to explain a prepared query.
     PREPARED_QUERY_EXPLAIN: Timer = "prepared-query.explain" [];
+    /// Time to write the state of a datacenter.
+    FEDERATION_STATE_APPLY: Timer = "federation_state.apply" [];
     /// Time to write an intention.
     INTENTION_APPLY: Timer = "intention.apply" [];
     /// Time to write a config entry.
