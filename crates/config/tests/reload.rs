@@ -48,6 +48,13 @@ const VALUES: &[(&str, &str)] = &[
     ("serf_wan_allowed_cidrs", "[\"127.0.0.0/8\"]"),
     ("server_rejoin_age_max", "\"200h\""),
     ("services", "[{ name = \"s\" }]"),
+    // They mean something only together.
+    ("snapshot_schedule.interval", "\"1h\" directory = \"/x\""),
+    ("snapshot_schedule.directory", "\"/x\" interval = \"1h\""),
+    ("snapshot_schedule.retain", "3 interval = \"1h\" directory = \"/x\""),
+    ("snapshot_schedule.command", "[\"x\"] interval = \"1h\""),
+    ("snapshot_schedule.verify", "false interval = \"1h\" directory = \"/x\""),
+    ("snapshot_schedule.stale", "true interval = \"1h\" directory = \"/x\""),
     ("telemetry.prefix_filter", "[\"+x\"]"),
     ("ui_config.dashboard_url_templates", "{ x = \"http://x\" }"),
     ("ui_config.enabled", "false"),
