@@ -82,9 +82,9 @@ async fn a_read_carries_its_options_and_gives_the_index() {
     assert!(found.meta.known_leader);
     let (_, head, _) = seen.recv().unwrap();
     assert!(head.starts_with("GET /prefix/v1/kv/a?dc=dc2&index=8&stale= HTTP/1.1\r\n"), "{head}");
-    assert!(head.contains("x-consul-token: secret\r\n"), "{head}");
-    assert!(head.contains("authorization: Basic bWU6cGFzcw==\r\n"), "{head}");
-    assert!(head.contains(&format!("host: {address}\r\n")), "{head}");
+    assert!(head.contains("X-Consul-Token: secret\r\n"), "{head}");
+    assert!(head.contains("Authorization: Basic bWU6cGFzcw==\r\n"), "{head}");
+    assert!(head.contains(&format!("Host: {address}\r\n")), "{head}");
 }
 
 #[tokio::test]
@@ -163,7 +163,7 @@ async fn a_unix_socket_is_spoken_to() {
     });
     let client = client_of(&format!("unix://{}", path.display()));
     assert_eq!(client.status_leader().await.unwrap(), "leader");
-    assert!(seen.recv().unwrap().1.contains("host: localhost\r\n"));
+    assert!(seen.recv().unwrap().1.contains("Host: localhost\r\n"));
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn a_token_file_wins_over_the_token_unless_it_is_empty() {
         };
         Client::new(config).unwrap().status_leader().await.unwrap();
         let (_, head, _) = seen.recv().unwrap();
-        assert!(head.contains(&format!("x-consul-token: {expected}\r\n")), "{head}");
+        assert!(head.contains(&format!("X-Consul-Token: {expected}\r\n")), "{head}");
     }
 }
 

@@ -118,7 +118,7 @@ mod tests {
             ("consul kv ", "delete export get import put"),
             ("consul kv g", "get"),
             ("consul kv", "kv"),
-            ("consul k", "keygen kv"),
+            ("consul k", "keygen keyring kv"),
             ("/usr/bin/consul  kv   e", "export"),
             ("consul -", "-autocomplete-install -autocomplete-uninstall -help -version"),
             ("consul --v", "-version"),
