@@ -150,7 +150,10 @@ mod tests {
         assert!(text.contains("\nSubcommands:\n    delete    "), "{text}");
         assert!(text.contains("\n    put       "), "{text}");
         let text = command(crate::commands::find("operator").unwrap());
-        assert!(text.contains("\n    raft         Manage the servers of the Raft quorum\n"), "{text}");
+        assert!(
+            text.contains("\n    raft         Manage the servers of the Raft quorum\n"),
+            "{text}"
+        );
     }
 
     #[test]
