@@ -192,18 +192,12 @@ fn colon_hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use raft::ServerId;
-    use store::Store;
     use wal::MemDisk;
     use x509_parser::extensions::{GeneralName, ParsedExtension};
     use x509_parser::prelude::{FromDer as _, X509Certificate};
 
     use super::*;
-    use crate::ServerOptions;
-    use crate::fsm::Fsm;
-    use crate::raft_host::{HostOptions, NoPeers, RaftHost};
+    use crate::testing::leader_on;
 
     const CLUSTER: &str = "0a1b2c3d-0000-1111-2222-333344445555";
 
@@ -260,31 +254,6 @@ mod tests {
         KeyPair::from_pem(&made.provider_state.private_key).expect("the key can be read back");
     }
 
-    async fn start(disk: &MemDisk) -> Server {
-        let store = Store::new(&domains::tables());
-        let applier = Fsm::new(store.clone());
-        let lock_delays = applier.lock_delays();
-        let raft = raft::Options::default();
-        let options = HostOptions {
-            raft,
-            ..HostOptions::in_memory(ServerId("a".into()), "a:8300".into(), 7)
-        };
-        let host = RaftHost::start(options, Arc::new(disk.clone()), applier, |_| Box::new(NoPeers));
-        let host = host.expect("the disk is sound");
-        assert!(host.until_leader().await);
-        let options = ServerOptions {
-            datacenter: "dc1".into(),
-            default_query_time: Duration::from_secs(300),
-            max_query_time: Duration::from_secs(600),
-            hold_timeout: Duration::from_secs(7),
-            makes_authority: true,
-            coordinate_update_period: Duration::from_secs(5),
-            session_ttl_min: types::GoDuration::from_secs(10),
-            autopilot: Default::default(),
-        };
-        Server::new(options, store, host, lock_delays)
-    }
-
     fn roots(server: &Server) -> Vec<CaRoot> {
         let state = server.store().snapshot();
         state.peek_prefix(&CA_ROOTS, &[]).cloned().collect()
@@ -293,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_leader_makes_one_root_and_keeps_it_over_terms_and_restarts() {
         let disk = MemDisk::new();
-        let server = start(&disk).await;
+        let server = leader_on(&disk).await;
         // What a leader left that stopped before it stored the root.
         let provider_state =
             Some(CaProviderState { id: "old".to_owned(), ..CaProviderState::default() });
@@ -309,7 +278,7 @@ mod tests {
         assert_eq!(roots(&server), first);
         server.raft().shutdown().await;
 
-        let server = start(&disk).await;
+        let server = leader_on(&disk).await;
         establish(&server).await;
         assert_eq!(roots(&server), first);
         server.raft().shutdown().await;

@@ -40,7 +40,7 @@ pub async fn run(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut roles = server.raft().watch_leadership();
-    let mut restored = server.shared.restored.subscribe();
+    let duties = &server.shared.duties;
     let watched = members.clone();
     loop {
         tokio::select! {
@@ -48,13 +48,20 @@ pub async fn run(
             () = until(&mut stop, true) => return,
         }
         tracing::info!(target: "agent.server", "cluster leadership acquired");
-        restored.mark_unchanged();
+        let on_duty = tokio::select! {
+            on_duty = duties.begin() => on_duty,
+            () = until(&mut roles, false) => {
+                tracing::info!(target: "agent.server", "cluster leadership lost");
+                continue;
+            }
+            () = until(&mut stop, true) => return,
+        };
         tokio::select! {
             // The authority is made while the other duties run: nothing waits for it.
             ((), (), (), (), (), ()) = async {
                 tokio::join!(
                     lead(&server, &own, &mut members),
-                    session_expiry::run(&server),
+                    session_expiry::run(&server, &on_duty),
                     authority::establish(&server),
                     coordinates::run(&server),
                     federation::run(&server),
@@ -64,9 +71,9 @@ pub async fn run(
             () = until(&mut roles, false) => {
                 tracing::info!(target: "agent.server", "cluster leadership lost");
             }
-            // Another state: its sessions have all their time, its members are compared with
-            // those that there are, its mesh may need a root.
-            Ok(()) = restored.changed() => {}
+            // Another state is about to come: its sessions have all their time, its members are
+            // compared with those that there are, its mesh may need a root.
+            () = duties.until_paused() => {}
             () = until(&mut stop, true) => return,
         }
     }

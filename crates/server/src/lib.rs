@@ -12,12 +12,14 @@
 //! - [`rate_limit`]: how many calls a second are taken on.
 //! - `snapshot_archive`: an operator saves and restores the state.
 //! - [`usage`]: how much there is, for the metrics.
-//! - [`leader`]: what only a leader does; `memory`: what it remembers beside the state.
+//! - [`leader`]: what only a leader does; `memory`: what it remembers beside the state;
+//!   `duties`: how that and a restore take turns.
 
 mod act;
 mod authority;
 pub mod autopilot;
 mod coordinates;
+mod duties;
 mod federation;
 pub mod fsm;
 pub mod leader;
@@ -31,6 +33,8 @@ mod read;
 mod session_expiry;
 mod snapshot_archive;
 pub mod state_file;
+#[cfg(test)]
+mod testing;
 pub mod usage;
 mod write;
 
@@ -40,13 +44,13 @@ use std::time::Duration;
 use acl::Authorizer;
 use contract::CallError;
 use store::Store;
-use tokio::sync::watch;
 use types::autopilot::AutopilotConfiguration;
 use types::{Datacenter, GoDuration, SecretId};
 
 pub use read::Answer;
 pub use snapshot_archive::{Archive, Restored, SavedSnapshot, check_archive};
 
+use crate::duties::Duties;
 use crate::live::LiveQueries;
 use crate::lock_delay::LockDelays;
 use crate::memory::Memory;
@@ -91,8 +95,7 @@ struct Shared {
     memory: Memory,
     metrics: CallMetrics,
     limiter: RequestLimiter,
-    /// How many archives were restored here: the duties of a leader begin anew with each.
-    restored: watch::Sender<u64>,
+    duties: Duties,
 }
 
 impl Server {
@@ -107,8 +110,8 @@ impl Server {
         let live = LiveQueries::new(store.clone());
         let memory = Memory::new(lock_delays);
         let (metrics, limiter) = (CallMetrics::new(), RequestLimiter::default());
-        let (restored, _) = watch::channel(0);
-        let shared = Shared { options, store, live, raft, memory, metrics, limiter, restored };
+        let duties = Duties::default();
+        let shared = Shared { options, store, live, raft, memory, metrics, limiter, duties };
         let shared = Arc::new(shared);
         Self { shared, caller: Caller::Server }
     }

@@ -19,6 +19,7 @@ use types::session::Session;
 use types::{SecretId, SessionId};
 
 use crate::Server;
+use crate::duties::OnDuty;
 use crate::lock_delay::LockDelays;
 
 /// Shortest time between two looks at the table of sessions; part of the second by
@@ -156,7 +157,7 @@ impl SessionTimers {
 }
 
 /// Ends sessions whose time is over, for as long as it runs: while this server leads.
-pub(crate) async fn run(server: &Server) {
+pub(crate) async fn run(server: &Server, on_duty: &OnDuty) {
     let memory = &server.shared.memory.sessions;
     let (mut changes, sessions) = look(server.store());
     memory.timers().handle_established(&sessions, Instant::now());
@@ -175,7 +176,7 @@ pub(crate) async fn run(server: &Server) {
             () = reached(deadline), if has_room => {
                 let due = memory.timers().take_due(ENDING_MAX - ending.len(), Instant::now());
                 for id in due {
-                    ending.spawn(end(server.clone(), id));
+                    ending.spawn(end(server.clone(), id, on_duty.clone()));
                 }
             }
             Some(_) = ending.join_next() => {}
@@ -212,7 +213,7 @@ fn sessions_with_ttl(state: &State) -> BTreeMap<SessionId, Duration> {
     state.peek_prefix(&SESSIONS, &[]).filter_map(with_ttl).collect()
 }
 
-async fn end(server: Server, id: SessionId) {
+async fn end(server: Server, id: SessionId, _on_duty: OnDuty) {
     tracing::debug!(target: "agent.server", session = %id, "Session TTL expired");
     let session = Session { id: id.clone(), ..Session::default() };
     let command = SessionCommand { op: SessionOp::Destroy, session, ..SessionCommand::default() };
@@ -230,8 +231,6 @@ async fn end(server: Server, id: SessionId) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use contract::CallError;
     use domains::catalog::Register;
     use domains::kv::{KvCommand, KvOp};
@@ -240,9 +239,7 @@ mod tests {
     use types::kv::KvEntry;
 
     use super::*;
-    use crate::ServerOptions;
-    use crate::fsm::Fsm;
-    use crate::raft_host::{HostOptions, NoPeers, RaftHost};
+    use crate::testing::leader;
 
     fn sessions(ids: &[(&str, u64)]) -> BTreeMap<SessionId, Duration> {
         ids.iter().map(|(id, ttl)| (SessionId::from(*id), Duration::from_secs(*ttl))).collect()
@@ -389,28 +386,6 @@ mod tests {
         command: C,
     ) -> Result<C::Reply, CallError> {
         server.write_typed(command, &SecretId::default()).await
-    }
-
-    async fn leader() -> Server {
-        let store = Store::new(&domains::tables());
-        let applier = Fsm::new(store.clone());
-        let lock_delays = applier.lock_delays();
-        let options = HostOptions::in_memory(raft::ServerId("a".into()), "a:8300".into(), 7);
-        let disk = Arc::new(wal::MemDisk::new());
-        let host = RaftHost::start(options, disk, applier, |_| Box::new(NoPeers));
-        let host = host.expect("the disk is sound");
-        assert!(host.until_leader().await);
-        let options = ServerOptions {
-            datacenter: "dc1".into(),
-            default_query_time: Duration::from_secs(300),
-            max_query_time: Duration::from_secs(600),
-            hold_timeout: Duration::from_secs(7),
-            makes_authority: false,
-            coordinate_update_period: Duration::from_secs(5),
-            session_ttl_min: types::GoDuration::from_secs(10),
-            autopilot: Default::default(),
-        };
-        Server::new(options, store, host, lock_delays)
     }
 
     #[test]

@@ -129,7 +129,14 @@ impl Server {
         let (archive, found) = looked.await.map_err(|_| CallError::failed("interrupted"))?;
         let (meta, contents) = found.map_err(CallError::failed)?;
         let state = move |out: &mut dyn Write| copy_state(archive, out);
-        let restored = self.raft().restore(Index(meta.index), Box::new(state)).await;
+        // Once begun it runs to its end, whether or not somebody waits for it: the duties
+        // must not begin anew with the state that it replaces.
+        let server = self.clone();
+        let restoring = tokio::spawn(async move {
+            let _paused = server.shared.duties.pause().await;
+            server.raft().restore(Index(meta.index), Box::new(state)).await
+        });
+        let restored = restoring.await.map_err(|_| CallError::failed("interrupted"))?;
         let restored = restored.map_err(|error| {
             let error = match error {
                 ProposeError::Snapshot(text) => text,
@@ -139,7 +146,6 @@ impl Server {
         })?;
         let index = restored.last.index;
         tracing::info!(target: "agent.server", archived = meta.index, index = index.0, "Restored the state of a snapshot");
-        self.shared.restored.send_modify(|count| *count += 1);
         match timeout(RESTORE_TIMEOUT, self.raft().barrier()).await {
             Ok(Ok(_)) => Ok(Restored { meta, contents, index }),
             // The state is there; whether it stays is up to who leads now.
@@ -188,13 +194,14 @@ fn copy_state(mut archive: impl Read + Seek, out: &mut dyn Write) -> io::Result<
 
 #[cfg(test)]
 mod tests {
-    use domains::kv::{KVS, TOMBSTONES};
+    use domains::kv::{KVS, KvCommand, TOMBSTONES};
     use domains::session::SESSIONS;
     use snapshot::RecordType;
     use store::{State, Store};
+    use types::kv::KvEntry;
 
     use super::*;
-    use crate::state_file;
+    use crate::{state_file, testing};
 
     const REAL: &[u8] = include_bytes!("../../snapshot/testdata/consul-1.8.7-full.snap");
 
@@ -243,6 +250,37 @@ mod tests {
         }
         state_file::restore(&mut bytes.as_slice(), &store).expect("we can read what we save");
         assert_eq!(saved(&store.snapshot()), bytes);
+    }
+
+    #[tokio::test]
+    async fn a_restore_comes_behind_all_that_a_duty_of_the_leader_writes() {
+        let server = testing::leader().await;
+        let token = SecretId::default();
+        let put = |key: &str| {
+            let entry = KvEntry { key: key.into(), ..KvEntry::default() };
+            server.write_typed(KvCommand { entry, ..KvCommand::default() }, &token)
+        };
+        let has = |key: &str| server.store().snapshot().get(&KVS, key.as_bytes()).is_some();
+        put("archived").await.expect("it leads");
+        let mut archive = Vec::new();
+        let saved = server.save_own_snapshot(Consistency::Default).await.expect("it leads");
+        saved.write(&mut archive).expect("memory takes all");
+
+        let on_duty = server.shared.duties.begin().await;
+        let restoring = tokio::spawn({
+            let (server, archive) = (server.clone(), io::Cursor::new(archive));
+            async move {
+                server.restore_snapshot(archive, &Datacenter::default(), &SecretId::default()).await
+            }
+        });
+        server.shared.duties.until_paused().await;
+        // What the duty has under way is written yet, and is then replaced with the rest.
+        put("by a duty").await.expect("it leads");
+        assert!(has("by a duty"));
+        drop(on_duty);
+        restoring.await.expect("no panic").expect("it leads");
+        assert!(has("archived") && !has("by a duty"));
+        server.shared.duties.begin().await;
     }
 
     #[test]
