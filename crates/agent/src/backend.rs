@@ -86,7 +86,8 @@ impl Backend for ServerBackend {
     }
 }
 
-fn read_meta(facts: &ReadFacts, consistency: Option<&'static str>) -> ReadMeta {
+/// What of it goes into headers.
+pub(crate) fn read_meta(facts: &ReadFacts, consistency: Option<&'static str>) -> ReadMeta {
     ReadMeta {
         index: facts.index,
         known_leader: facts.known_leader,

@@ -13,7 +13,7 @@ use types::{GoDuration, Index, SecretId};
 use crate::action::{Action, AnyAction};
 use crate::call::{Command, Query};
 use crate::erased::{AnyCommand, AnyQuery};
-use crate::options::{Consistency, ReadOptions};
+use crate::options::ReadOptions;
 
 /// A response without the conventions that all responses share.
 #[derive(Debug)]
@@ -129,13 +129,14 @@ pub struct ReadFacts {
 }
 
 impl ReadFacts {
-    /// The same as it stands in bodies.
-    pub fn to_meta(self, consistency: Consistency) -> QueryMeta {
+    /// The same as it stands in bodies, where some calls name the consistency and others
+    /// leave it empty.
+    pub fn to_meta(self, consistency_level: &'static str) -> QueryMeta {
         QueryMeta {
             index: self.index,
             last_contact: GoDuration::from(self.last_contact),
             known_leader: self.known_leader,
-            consistency_level: consistency.as_str(),
+            consistency_level,
             not_modified: false,
             backend: 0,
             results_filtered_by_acls: self.removed,
@@ -241,15 +242,7 @@ impl Call {
         Q::Reply: Serialize,
     {
         let show = Show::Json(|reply, encoding| encoding.encode(reply_of::<Q>(reply)));
-        Call::Read(ReadCall {
-            query: Arc::new(query),
-            options,
-            show,
-            tells_consistency: false,
-            facts_with_error: false,
-            facts: Facts::Sent,
-            cache: CacheKind::None,
-        })
+        Self::read_shown(query, options, show)
     }
 
     /// A query whose reply is shown in a way of its own.
@@ -260,23 +253,19 @@ impl Call {
     ) -> Self {
         let show =
             Show::Custom(Box::new(move |reply, encoding| show(reply_of::<Q>(reply), encoding)));
-        Call::Read(ReadCall {
-            query: Arc::new(query),
-            options,
-            show,
-            tells_consistency: false,
-            facts_with_error: false,
-            facts: Facts::Sent,
-            cache: CacheKind::None,
-        })
+        Self::read_shown(query, options, show)
     }
 
     /// A query whose answer tells the facts of the read in its body; see [`reply_of`].
     pub fn read_with_facts<Q: Query>(query: Q, options: ReadOptions, show: ShowFacts) -> Self {
+        Self::read_shown(query, options, Show::WithFacts(show))
+    }
+
+    fn read_shown<Q: Query>(query: Q, options: ReadOptions, show: Show) -> Self {
         Call::Read(ReadCall {
             query: Arc::new(query),
             options,
-            show: Show::WithFacts(show),
+            show,
             tells_consistency: false,
             facts_with_error: false,
             facts: Facts::Sent,

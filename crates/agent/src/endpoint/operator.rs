@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 
 use ::acl::{Permission, Resource};
-use contract::{CallError, Consistency, Request, Response};
+use contract::{CallError, Request, Response};
 use domains::catalog::Usage;
 use http::{Method, StatusCode};
-use http_server::{LocalRoute, ReadMeta, Reply};
+use http_server::{LocalRoute, Reply};
 use serde::Serialize;
 use server::raft_host::{Change, ServerId, Suffrage};
 use types::autopilot::{AutopilotState, OperatorHealth};
+use types::query_meta::QueryMeta;
 use types::usage::ServiceUsage;
-use types::{GoDuration, Index};
 
 use super::status::check_datacenter;
 use super::{encoding, handler, json, route};
+use crate::backend::read_meta;
 use crate::process::AgentHandle;
 
 /// The routes.
@@ -176,44 +177,19 @@ async fn autopilot_state(
 #[serde(rename_all = "PascalCase")]
 struct UsageReply<'r> {
     usage: BTreeMap<&'r str, &'r ServiceUsage>,
-    index: Index,
-    /// Nanoseconds.
-    last_contact: i64,
-    known_leader: bool,
-    consistency_level: &'static str,
-    not_modified: bool,
-    backend: u8,
-    #[serde(rename = "ResultsFilteredByACLs")]
-    results_filtered_by_acls: bool,
+    #[serde(flatten)]
+    meta: QueryMeta,
 }
 
 async fn usage(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
     let options = request.read_options()?;
     let (usage, facts) = agent.server().read_typed(Usage, &options).await?;
-    let consistency = match options.consistency {
-        Consistency::Default => "leader",
-        Consistency::Consistent => "consistent",
-        Consistency::Stale => "stale",
-    };
+    let consistency = options.consistency.as_str();
     let datacenter = request.agent.datacenter.as_str();
     let reply = UsageReply {
         usage: BTreeMap::from([(datacenter, &*usage)]),
-        index: facts.index,
-        last_contact: GoDuration::from(facts.last_contact).as_nanos(),
-        known_leader: facts.known_leader,
-        consistency_level: consistency,
-        not_modified: false,
-        backend: 0,
-        results_filtered_by_acls: facts.removed,
+        meta: facts.to_meta(consistency),
     };
-    let meta = ReadMeta {
-        index: facts.index,
-        known_leader: facts.known_leader,
-        last_contact_ms: u64::try_from(facts.last_contact.as_millis()).unwrap_or(u64::MAX),
-        consistency: Some(consistency),
-        removed: facts.removed,
-        backend: "blocking-query",
-        cache: None,
-    };
+    let meta = read_meta(&facts, Some(consistency));
     Ok(Reply { meta: Some(meta), ..json(request, &reply) })
 }

@@ -1,11 +1,13 @@
 //! `/v1/internal/federation-state`.
 
+use std::any::Any;
 use std::sync::Arc;
 
-use contract::{Call, CallError, Request, Response, Route, Verb};
+use contract::{Call, CallError, Encoding, ReadFacts, Request, Response, Route, Verb, reply_of};
 use serde::Serialize;
+use types::Datacenter;
 use types::federation_state::FederationState;
-use types::{Datacenter, Index};
+use types::query_meta::QueryMeta;
 
 use super::query::{FederationStateOf, FederationStates, MeshGateways};
 
@@ -32,33 +34,21 @@ fn mesh_gateways(request: &Request) -> Result<Call, CallError> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct StateWithFacts {
-    backend: u8,
-    consistency_level: &'static str,
-    index: Index,
-    known_leader: bool,
-    last_contact: u64,
-    not_modified: bool,
-    #[serde(rename = "ResultsFilteredByACLs")]
-    results_filtered_by_acls: bool,
+    #[serde(flatten)]
+    meta: QueryMeta,
     state: Arc<FederationState>,
 }
 
 fn one(request: &Request) -> Result<Call, CallError> {
     let options = request.read_options()?;
     let datacenter = Datacenter::from(request.tail_or("Missing datacenter name")?);
-    let call = Call::read_with(FederationStateOf { datacenter }, options, |found, encoding| {
-        let Some(state) = found else { return Response::not_found() };
-        let shown = StateWithFacts {
-            backend: 0,
-            consistency_level: "",
-            index: state.modify_index,
-            known_leader: true,
-            last_contact: 0,
-            not_modified: false,
-            results_filtered_by_acls: false,
-            state: Arc::clone(state),
-        };
-        Response::json(&shown, encoding)
-    });
+    let call = Call::read_with_facts(FederationStateOf { datacenter }, options, show);
     Ok(call.with_facts_of_errors().bare_if_not_found())
+}
+
+fn show(reply: &(dyn Any + Send + Sync), facts: &ReadFacts, encoding: Encoding) -> Response {
+    let Some(state) = reply_of::<FederationStateOf>(reply) else { return Response::not_found() };
+    // The index is that of the state alone; the consistency is not told here.
+    let meta = QueryMeta { index: state.modify_index, ..facts.to_meta("") };
+    Response::json(&StateWithFacts { meta, state: Arc::clone(state) }, encoding)
 }

@@ -191,7 +191,7 @@ impl Execution {
             service: query.service.service.clone(),
             nodes,
             dns: query.dns.clone(),
-            meta: facts.to_meta(self.options.consistency),
+            meta: facts.to_meta(self.options.consistency.as_str()),
             ..ExecuteResponse::default()
         }
     }

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use acl::{Authorizer, PermissionDenied};
 use contract::{
-    Action, Answer, CallError, Consistency, Found, Outside, Pruned, Query, Question, ReadOptions,
-    Step,
+    Action, Answer, CallError, Found, Outside, Pruned, Query, Question, ReadOptions, Step,
 };
 use store::Reader;
 use types::prepared_query::{ExplainResponse, PreparedQuery};
@@ -137,9 +136,9 @@ impl Action for Explanation {
         _outside: &mut Outside<'_>,
     ) -> Result<Step<ExplainResponse>, CallError> {
         let answer = answer?;
-        let (facts, consistency): (_, Consistency) = (answer.facts, self.options.consistency);
+        let facts = answer.facts;
         let query = (*answer.reply_of::<PreparedQueryExplain>()).clone()?;
-        let meta = facts.to_meta(consistency);
+        let meta = facts.to_meta(self.options.consistency.as_str());
         Ok(Step::Done(ExplainResponse { query: PreparedQuery::clone(&query), meta }, facts))
     }
 }

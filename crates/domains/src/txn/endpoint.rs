@@ -9,6 +9,7 @@ use contract::{
 use http::StatusCode;
 use serde::Serialize;
 use types::Index;
+use types::query_meta::QueryMeta;
 use types::txn::{TxnError, TxnOp, TxnResult};
 
 use super::body;
@@ -90,17 +91,10 @@ impl<'r> Outcome<'r> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ReadOutcome<'r> {
-    results: Option<&'r [TxnResult]>,
-    errors: Option<&'r [TxnError]>,
-    index: Index,
-    /// Nanoseconds.
-    last_contact: u64,
-    known_leader: bool,
-    consistency_level: &'static str,
-    not_modified: bool,
-    backend: i64,
-    #[serde(rename = "ResultsFilteredByACLs")]
-    removed: bool,
+    #[serde(flatten)]
+    outcome: Outcome<'r>,
+    #[serde(flatten)]
+    meta: QueryMeta,
 }
 
 pub(super) fn show_applied(reply: &(dyn Any + Send), encoding: Encoding) -> Response {
@@ -114,19 +108,9 @@ fn show_read(reply: &(dyn Any + Send + Sync), facts: &ReadFacts, encoding: Encod
     let outcome = Outcome::new(&reply.results, &reply.errors);
     let status = outcome.status();
     let known_leader = facts.known_leader && !reply.unasked;
-    let last_contact = u64::try_from(facts.last_contact.as_nanos()).unwrap_or(u64::MAX);
-    let outcome = ReadOutcome {
-        results: outcome.results,
-        errors: outcome.errors,
-        index: if reply.unasked { Index::ZERO } else { facts.index },
-        last_contact,
-        known_leader,
-        consistency_level: "",
-        not_modified: false,
-        backend: 0,
-        removed: facts.removed,
-    };
-    respond(status, encoding, &outcome)
+    let index = if reply.unasked { Index::ZERO } else { facts.index };
+    let meta = QueryMeta { index, known_leader, ..facts.to_meta("") };
+    respond(status, encoding, &ReadOutcome { outcome, meta })
         .with_header("X-Consul-KnownLeader", known_leader.to_string())
         .with_header("X-Consul-LastContact", facts.last_contact.as_millis().to_string())
 }
