@@ -79,6 +79,21 @@ pub struct ServerOptions {
     pub autopilot: AutopilotConfiguration,
 }
 
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self {
+            datacenter: "dc1".into(),
+            default_query_time: Duration::from_secs(300),
+            max_query_time: Duration::from_secs(600),
+            hold_timeout: Duration::from_secs(7),
+            session_ttl_min: GoDuration::from_secs(10),
+            makes_authority: true,
+            coordinate_update_period: Duration::from_secs(5),
+            autopilot: AutopilotConfiguration::default(),
+        }
+    }
+}
+
 /// A server. Cloning gives another handle to the same one.
 #[derive(Clone)]
 pub struct Server {
@@ -168,6 +183,7 @@ impl Server {
         }
         Err(CallError::no_path_to_datacenter())
     }
+
     /// The other datacenters that can be asked, the nearest first. There are none yet.
     fn other_datacenters(&self) -> Vec<Datacenter> {
         Vec::new()

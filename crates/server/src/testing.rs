@@ -1,7 +1,6 @@
 //! What tests of several modules start from.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use store::Store;
 
@@ -23,15 +22,5 @@ pub(crate) async fn leader_on(disk: &MemDisk) -> Server {
     let host = RaftHost::start(options, Arc::new(disk.clone()), applier, |_| Box::new(NoPeers));
     let host = host.expect("the disk is sound");
     assert!(host.until_leader().await);
-    let options = ServerOptions {
-        datacenter: "dc1".into(),
-        default_query_time: Duration::from_secs(300),
-        max_query_time: Duration::from_secs(600),
-        hold_timeout: Duration::from_secs(7),
-        makes_authority: true,
-        coordinate_update_period: Duration::from_secs(5),
-        session_ttl_min: types::GoDuration::from_secs(10),
-        autopilot: Default::default(),
-    };
-    Server::new(options, store, host, lock_delays)
+    Server::new(ServerOptions::default(), store, host, lock_delays)
 }
