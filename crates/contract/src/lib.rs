@@ -22,6 +22,7 @@ pub mod call;
 pub mod domain;
 pub mod erased;
 pub mod error;
+pub mod lone_leader;
 pub mod options;
 pub mod request;
 pub mod response;
@@ -36,6 +37,7 @@ pub use domain::{
 };
 pub use erased::{AnyCommand, AnyQuery, Evaluated, PruneReply, QueryKey, SKIPPABLE_BIT};
 pub use error::{CallError, ErrorKind};
+pub use lone_leader::LoneLeader;
 pub use options::{Consistency, ReadOptions};
 pub use request::{AgentFacts, Params, Request};
 pub use response::{

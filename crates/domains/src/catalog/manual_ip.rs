@@ -149,7 +149,7 @@ pub(super) fn assign(request: &Request) -> Result<Call, CallError> {
 
 #[cfg(test)]
 mod tests {
-    use contract::NoMemory;
+    use contract::LoneLeader;
     use types::Index;
     use types::catalog::{NodeService, RegisterRequest};
 
@@ -230,16 +230,9 @@ mod tests {
     #[test]
     fn addresses_are_ipv4_and_few() {
         let store = Store::new(&crate::tables());
-        let mut leader = LeaderView {
-            session_ttl_min: types::GoDuration::from_secs(10),
-            store: &store,
-            now_unix_nanos: 0,
-            random: &mut || 0,
-            datacenter: &Datacenter::from("dc1"),
-            memory: &NoMemory,
-        };
-        let mut prepare = |manual: &[&str]| {
-            let prepared = Command::prepare(&mut update("web", manual), &mut leader);
+        let prepare = |manual: &[&str]| {
+            let mut update = update("web", manual);
+            let prepared = LoneLeader::new(&store).lead(|leader| update.prepare(leader));
             prepared.map_err(|error| error.text().to_owned())
         };
         assert_eq!(prepare(&["10.0.0.1"; 8]), Ok(()));

@@ -1,12 +1,12 @@
 //! Commands, snapshots, answers and orders, case by case.
 
 use acl::Authorizer;
-use contract::{AnyCommand, Command, LeaderView, NoMemory, Query};
+use contract::{AnyCommand, Command, LoneLeader, Query};
 use proptest::prelude::*;
 use store::{Reader, Store};
 use types::catalog::{DeregisterRequest, RegisterRequest};
 use types::coordinate::{Coordinate, NodeCoordinate};
-use types::{Datacenter, Index, msgpack};
+use types::{Index, msgpack};
 
 use super::*;
 use crate::catalog::{CatalogNodes, Deregister, Register};
@@ -110,17 +110,11 @@ fn what_is_the_same_again_changes_nothing_and_a_node_takes_its_coordinates_with_
 fn an_update_is_checked_and_needs_no_log_entry() {
     let store = Store::new(&crate::tables());
     let tell = |coord: Option<Coordinate>| {
-        let mut leader = LeaderView {
-            session_ttl_min: types::GoDuration::from_secs(10),
-            store: &store,
-            now_unix_nanos: 0,
-            random: &mut || 0,
-            datacenter: &Datacenter::from("dc1"),
-            memory: &NoMemory,
-        };
         let mut update = CoordinateUpdate { coord, ..CoordinateUpdate::default() };
-        let told = Command::prepare(&mut update, &mut leader)
-            .and_then(|()| Command::answer(&update, &mut leader));
+        let told = LoneLeader::new(&store).lead(|leader| {
+            Command::prepare(&mut update, leader)?;
+            Command::answer(&update, leader)
+        });
         told.map_err(|error| (error.kind(), error.text().to_owned()))
     };
     use contract::ErrorKind::{BadRequest, Failed};

@@ -1,11 +1,11 @@
 //! Commands, snapshots and answers.
 
 use acl::Authorizer;
-use contract::{AnyCommand, Command, LeaderView, NoMemory, Query};
+use contract::{AnyCommand, Command, LoneLeader, Query};
 use store::{Reader, Store};
 use types::catalog::{CheckServiceNode, DeregisterRequest, NodeService, RegisterRequest};
 use types::federation_state::FederationState;
-use types::{Datacenter, Index, Timestamp};
+use types::{Index, Timestamp};
 
 use super::*;
 use crate::catalog::{Deregister, Register};
@@ -75,21 +75,14 @@ fn a_state_keeps_its_first_index_and_a_copy_that_of_its_home() {
 #[test]
 fn a_state_needs_a_datacenter_and_gets_the_time_of_the_leader() {
     let store = Store::new(&crate::tables());
-    let mut leader = LeaderView {
-        session_ttl_min: types::GoDuration::from_secs(10),
-        store: &store,
-        now_unix_nanos: 1_000_000_000,
-        random: &mut || 0,
-        datacenter: &Datacenter::from("dc1"),
-        memory: &NoMemory,
-    };
+    let mut leader = LoneLeader { now_unix_nanos: 1_000_000_000, ..LoneLeader::new(&store) };
     let mut command = FederationStateCommand { token: "secret".into(), ..upsert("dc1", 0) };
-    Command::prepare(&mut command, &mut leader).unwrap();
+    leader.lead(|leader| Command::prepare(&mut command, leader)).unwrap();
     let time = Timestamp::from_unix_nanos(1_000_000_000);
     assert_eq!(command.state.as_ref().unwrap().updated_at, time);
     assert!(command.token.is_empty(), "no secret in the log");
     assert_eq!(AnyCommand::encode(&command)[0], 30);
-    let nameless = Command::prepare(&mut upsert("", 0), &mut leader);
+    let nameless = leader.lead(|leader| Command::prepare(&mut upsert("", 0), leader));
     assert_eq!(nameless.unwrap_err().text(), "must specify Datacenter");
 }
 

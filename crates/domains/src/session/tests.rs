@@ -1,13 +1,13 @@
 //! Creation, ties and answers, case by case.
 
 use acl::Authorizer;
-use contract::{AnyCommand, AnyQuery, Command, LeaderView, NoMemory};
+use contract::{AnyCommand, AnyQuery, Command, LoneLeader};
 use store::{Reader, Store};
 use types::catalog::{DeregisterRequest, NodeService, RegisterRequest};
 use types::check::{HealthCheck, Status};
 use types::kv::KvEntry;
 use types::session::{ServiceCheck, Session};
-use types::{Datacenter, GoDuration, Index, SessionId};
+use types::{GoDuration, Index, SessionId};
 
 use super::endpoint::CreateBody;
 use super::*;
@@ -33,21 +33,14 @@ impl World {
     }
 
     fn run<C: Command>(&mut self, mut command: C) -> Result<C::Reply, String> {
-        let mut id = u128::from(self.index) << 8;
-        let mut leader = LeaderView {
-            session_ttl_min: GoDuration::from_secs(10),
-            store: &self.store,
-            now_unix_nanos: 0,
-            random: &mut || {
-                id += 1;
-                id
-            },
-            datacenter: &Datacenter::from("dc1"),
-            memory: &NoMemory,
-        };
+        let last_random = u128::from(self.index) << 8;
+        let mut leader = LoneLeader { last_random, ..LoneLeader::new(&self.store) };
         let failed = |error: contract::CallError| error.to_string();
-        Command::prepare(&mut command, &mut leader).map_err(failed)?;
-        if let Some(reply) = Command::answer(&command, &mut leader).map_err(failed)? {
+        let answer = leader.lead(|leader| {
+            Command::prepare(&mut command, leader)?;
+            Command::answer(&command, leader)
+        });
+        if let Some(reply) = answer.map_err(failed)? {
             return Ok(reply);
         }
         self.index += 1;

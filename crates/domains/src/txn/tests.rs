@@ -14,12 +14,12 @@ use std::time::Duration;
 use acl::Authorizer;
 use contract::{
     AgentFacts, AnyCommand, Authorized, Body, Call, CallError, Encoding, Facts, LeaderMemory,
-    LeaderView, Params, ReadFacts, Refusal, Request, Response, Show,
+    LoneLeader, Params, ReadFacts, Refusal, Request, Response, Show,
 };
 use http::{HeaderMap, Method};
 use store::{Reader, Store};
 use types::session::{Behavior, Session};
-use types::{Datacenter, GoDuration, Index, SessionId, msgpack};
+use types::{GoDuration, Index, SessionId, msgpack};
 
 use super::*;
 use crate::catalog::{CHECKS, NODES, SERVICES};
@@ -119,16 +119,10 @@ impl World {
                     }
                     Err(Refusal::Error(error)) => panic!("refusals are replies: {error}"),
                 };
-                let mut leader = LeaderView {
-                    session_ttl_min: types::GoDuration::from_secs(10),
-                    store: &self.store,
-                    now_unix_nanos: 0,
-                    random: &mut || 0,
-                    datacenter: &Datacenter::from("dc1"),
-                    memory: self,
-                };
-                command.prepare(&mut leader).unwrap();
-                assert!(command.answer(&mut leader).unwrap().is_none());
+                LoneLeader { memory: self, ..LoneLeader::new(&self.store) }.lead(|leader| {
+                    command.prepare(leader).unwrap();
+                    assert!(command.answer(leader).unwrap().is_none());
+                });
                 self.apply(&*command)
             }
             Ok(Call::Answer(_)) => panic!("every transaction needs the state"),

@@ -9,7 +9,7 @@ use acl::Authorizer;
 use bytes::Bytes;
 use contract::response::Body;
 use contract::{
-    ActionCall, AgentFacts, Answer, AnyCommand, Authorized, Call, CallError, Encoding, LeaderView,
+    ActionCall, AgentFacts, Answer, AnyCommand, Authorized, Call, CallError, Encoding, LoneLeader,
     NoMemory, Outside, ReadCall, ReadFacts, Refusal, Request, Response, Route, Show, Step,
 };
 use domains::catalog::{Deregister, Register};
@@ -418,20 +418,16 @@ impl World {
             Err(Refusal::Error(error)) => return Err(error),
             Err(Refusal::Reply(reply)) => return Ok(reply),
         };
-        let mut id = u128::from(index.0);
-        let mut leader = LeaderView {
-            session_ttl_min: types::GoDuration::from_secs(10),
-            store,
+        let mut leader = LoneLeader {
             now_unix_nanos: 1_800_000_000_000_000_000,
-            random: &mut || {
-                id += 1;
-                id
-            },
-            datacenter: &Datacenter::from("dc1"),
-            memory: &NoMemory,
+            last_random: u128::from(index.0),
+            ..LoneLeader::new(store)
         };
-        command.get_mut().prepare(&mut leader)?;
-        if let Some(answer) = command.get_mut().answer(&mut leader)? {
+        let answer = leader.lead(|leader| {
+            command.get_mut().prepare(leader)?;
+            command.get_mut().answer(leader)
+        });
+        if let Some(answer) = answer? {
             return Ok(answer);
         }
         self.apply(command.into_inner(), index)

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use acl::Authorizer;
 use contract::{
-    Action, Answer, AnyCommand, AnyQuery, CallError, Command, LeaderView, NoMemory, Outside,
-    Question, ReadFacts, ReadOptions, Step,
+    Action, Answer, AnyCommand, AnyQuery, CallError, Command, LoneLeader, Outside, Question,
+    ReadFacts, ReadOptions, Step,
 };
 use store::{Reader, Store};
 use types::catalog::RegisterRequest;
@@ -44,19 +44,12 @@ impl World {
         let (datacenter, store) = &self.datacenters[at];
         let failed = |error: CallError| error.to_string();
         Command::authorize(&command, &self.who, store).map_err(|denied| denied.to_string())?;
-        let mut id = u128::from(self.index) << 8;
-        let mut leader = LeaderView {
-            store,
-            now_unix_nanos: 0,
-            random: &mut || {
-                id += 1;
-                id
-            },
-            datacenter,
-            memory: &NoMemory,
-            session_ttl_min: types::GoDuration::from_secs(10),
+        let mut leader = LoneLeader {
+            datacenter: datacenter.clone(),
+            last_random: u128::from(self.index) << 8,
+            ..LoneLeader::new(store)
         };
-        Command::prepare(&mut command, &mut leader).map_err(failed)?;
+        leader.lead(|leader| Command::prepare(&mut command, leader)).map_err(failed)?;
         self.index += 1;
         let index = Index(self.index);
         store.write(|batch| Command::apply(&command, &mut batch.tx(index))).map_err(failed)
