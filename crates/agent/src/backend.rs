@@ -1,4 +1,4 @@
-//! Runs the calls of the domains on the server in this process.
+//! Runs the calls of the domains through the delegate.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -6,38 +6,38 @@ use std::time::Instant;
 
 use contract::{Call, CallError, Encoding, ReadFacts, Response, Show};
 use http_server::{Backend, BoxFuture, Outcome, ReadMeta};
-use server::Server;
 use server::rate_limit::Caller;
 use telemetry::names;
 use telemetry::series::CounterHandle;
 
 use crate::cache::AgentCache;
+use crate::delegate::Delegate;
 
-/// The server in this process as the HTTP server sees it.
-pub struct ServerBackend {
-    server: Server,
+/// The delegate as the HTTP server sees it.
+pub(crate) struct DelegateBackend {
+    delegate: Delegate,
     cache: Arc<AgentCache>,
     /// `http_config.use_cache`.
     uses_cache: bool,
     calls: CounterHandle,
 }
 
-impl ServerBackend {
-    /// Runs calls on this server.
-    pub fn new(server: Server, uses_cache: bool) -> Self {
+impl DelegateBackend {
+    /// Runs calls through this delegate.
+    pub(crate) fn new(delegate: Delegate, uses_cache: bool) -> Self {
         let calls = names::CLIENT_RPC.handle([]);
-        Self { server, cache: Arc::default(), uses_cache, calls }
+        Self { delegate, cache: Arc::default(), uses_cache, calls }
     }
 }
 
-impl Backend for ServerBackend {
+impl Backend for DelegateBackend {
     fn run(
         &self,
         call: Call,
         encoding: Encoding,
         client: Option<IpAddr>,
     ) -> BoxFuture<Result<Outcome, CallError>> {
-        let server = self.server.called_by(Caller::Client(client));
+        let delegate = self.delegate.called_by(Caller::Client(client));
         let cache = self.uses_cache.then(|| Arc::clone(&self.cache));
         if !matches!(call, Call::Answer(_)) {
             self.calls.increment(1);
@@ -46,7 +46,7 @@ impl Backend for ServerBackend {
             match call {
                 Call::Answer(response) => Ok(Outcome { response, meta: None }),
                 Call::Write(write) => {
-                    let reply = server.write(write.command, &write.token).await?;
+                    let reply = delegate.write(write.command, &write.token).await?;
                     Ok(Outcome { response: (write.show)(&*reply, encoding), meta: None })
                 }
                 Call::Act(mut call) => {
@@ -54,7 +54,7 @@ impl Backend for ServerBackend {
                         let first = call.action.start().query;
                         cache.describe(&first, &call.options, call.cache, Instant::now())
                     });
-                    let (reply, facts) = server.act(&mut *call.action).await?;
+                    let (reply, facts) = delegate.act(&mut *call.action).await?;
                     let consistency = Some(call.options.consistency.as_str());
                     let mut meta = read_meta(&facts, consistency);
                     if let Some(cached) = cached {
@@ -66,7 +66,7 @@ impl Backend for ServerBackend {
                     let cached = cache.map(|cache| {
                         cache.describe(&read.query, &read.options, read.cache, Instant::now())
                     });
-                    let answer = server.read(read.query, &read.options).await?;
+                    let answer = delegate.read(read.query, &read.options).await?;
                     let consistency =
                         read.tells_consistency.then(|| read.options.consistency.as_str());
                     let mut meta = read_meta(&answer.facts, consistency);

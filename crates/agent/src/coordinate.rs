@@ -67,7 +67,7 @@ async fn tell_once(agent: &AgentHandle) {
         coord: Some(lan()),
         ..CoordinateUpdate::default()
     };
-    match agent.server().write_typed(update, token).await {
+    match agent.delegate().write_typed(update, token).await {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::Denied => {
             tracing::warn!(target: "agent", error = %error, "Coordinate update blocked by ACLs");

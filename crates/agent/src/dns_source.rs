@@ -7,20 +7,20 @@ use dns::{Locality, Lookup};
 use domains::catalog::{CatalogNode, InstanceSelection, PtrLookup, PtrTarget, VirtualIp};
 use domains::health::HealthService;
 use domains::prepared_query::{ExecuteRequest, Execution};
-use server::Server;
 use telemetry::names;
 use telemetry::series::CounterHandle;
 use types::catalog::CheckServiceNode;
 use types::prepared_query::ExecuteResponse;
 use types::{Datacenter, GoDuration, NodeName, SecretId};
 
+use crate::delegate::Delegate;
 use crate::dns_server::{
     AddressOwner, DnsSource, Found, FoundQuery, LookupCall, LookupError, LookupFuture, ready_now,
 };
 
-/// Answers look-ups from the server in this process.
+/// Answers look-ups through the delegate.
 pub(crate) struct CatalogSource {
-    server: Server,
+    delegate: Delegate,
     datacenter: Datacenter,
     /// The node of this agent.
     node: NodeName,
@@ -30,14 +30,14 @@ pub(crate) struct CatalogSource {
 }
 
 impl CatalogSource {
-    /// Look-ups on this server.
+    /// Look-ups through this delegate.
     pub(crate) fn new(
-        server: Server,
+        delegate: Delegate,
         datacenter: Datacenter,
         node: NodeName,
         token: SecretId,
     ) -> Self {
-        Self { server, datacenter, node, token, calls: names::CLIENT_RPC.handle([]) }
+        Self { delegate, datacenter, node, token, calls: names::CLIENT_RPC.handle([]) }
     }
 
     async fn find(&self, call: &LookupCall<'_>) -> Result<Found, LookupError> {
@@ -119,7 +119,7 @@ impl CatalogSource {
             address: Some(call.source_ip),
             ..ExecuteRequest::default()
         };
-        match self.server.act_typed(Execution::new(request, options?)).await {
+        match self.delegate.act_typed(Execution::new(request, options?)).await {
             Ok((response, _)) => Ok(Found::Query(Some(FoundQuery {
                 ttl: ttl_seconds(&response),
                 service: response.service,
@@ -166,7 +166,7 @@ impl CatalogSource {
     ) -> Result<Arc<Q::Reply>, LookupError> {
         self.calls.increment(1);
         let failed = |error: CallError| LookupError::Failed(error.text().to_owned());
-        self.server.read_typed(query, options).await.map(|(rows, _)| rows).map_err(failed)
+        self.delegate.read_typed(query, options).await.map(|(rows, _)| rows).map_err(failed)
     }
 }
 

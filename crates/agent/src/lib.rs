@@ -14,14 +14,16 @@
 //! - `explain`: why a service, a DNS name or a key is seen, or not.
 //! - `user_event`, `remote_exec`: events that users send to all agents, and what some order.
 //! - `snapshot_schedule`: snapshots that a server saves by itself.
-//! - [`backend`]: runs the calls of the domains on the server in this process.
+//! - `delegate`: what the other parts ask of the cluster; `backend` and `dns_source` go
+//!   through it for HTTP and DNS.
 //! - [`logging`], `banner`, `data_dir`, `dns_metrics`, `environment`, `listeners`, `member`, `settings`, `stats`.
 
-pub mod backend;
+mod backend;
 mod banner;
 mod cache;
 mod coordinate;
 mod data_dir;
+mod delegate;
 mod dns_metrics;
 pub mod dns_server;
 mod dns_source;

@@ -1,28 +1,28 @@
-//! The catalog of the server in this process, as the local part sees it.
+//! The catalog of the datacenter, as the local part sees it.
 
 use contract::{CallError, Consistency, ReadOptions};
 use domains::catalog::{CatalogNode, Deregister, Register};
 use domains::health::HealthNode;
 use http_server::BoxFuture;
-use server::Server;
 use telemetry::names;
 use telemetry::series::CounterHandle;
 use types::catalog::{DeregisterRequest, Node, RegisterRequest};
 use types::{Datacenter, SecretId};
 
+use crate::delegate::Delegate;
 use crate::local::catalog::{Catalog, NodeQuery, RemoteNode};
 
-/// Reads and writes on this server.
-pub(crate) struct ServerCatalog {
-    server: Server,
+/// Reads and writes through the delegate.
+pub(crate) struct DelegateCatalog {
+    delegate: Delegate,
     datacenter: Datacenter,
     calls: CounterHandle,
 }
 
-impl ServerCatalog {
-    /// The catalog of this server's datacenter.
-    pub(crate) fn new(server: Server, datacenter: Datacenter) -> Self {
-        Self { server, datacenter, calls: names::CLIENT_RPC.handle([]) }
+impl DelegateCatalog {
+    /// The catalog of this datacenter.
+    pub(crate) fn new(delegate: Delegate, datacenter: Datacenter) -> Self {
+        Self { delegate, datacenter, calls: names::CLIENT_RPC.handle([]) }
     }
 
     fn read_options(&self, query: &NodeQuery) -> ReadOptions {
@@ -41,17 +41,17 @@ impl ServerCatalog {
     }
 }
 
-impl Catalog for ServerCatalog {
+impl Catalog for DelegateCatalog {
     fn remote(&self, query: NodeQuery) -> BoxFuture<Result<RemoteNode, CallError>> {
         self.calls.increment(2);
-        let (server, options) = (self.server.clone(), self.read_options(&query));
+        let (delegate, options) = (self.delegate.clone(), self.read_options(&query));
         Box::pin(async move {
             let name = query.node.as_str().to_owned();
             let services = CatalogNode { node: name.clone(), ..CatalogNode::default() };
-            let (found, facts) = server.read_typed(services, &options).await?;
+            let (found, facts) = delegate.read_typed(services, &options).await?;
             let at_once = ReadOptions { min_index: types::Index::ZERO, ..options };
             let checks = HealthNode { node: name, ..HealthNode::default() };
-            let (checks, _) = server.read_typed(checks, &at_once).await?;
+            let (checks, _) = delegate.read_typed(checks, &at_once).await?;
             let found = found.as_ref().as_ref();
             Ok(RemoteNode {
                 node: found.map(|found| Node::clone(&found.node).into()),
@@ -69,8 +69,8 @@ impl Catalog for ServerCatalog {
     ) -> BoxFuture<Result<(), CallError>> {
         request.datacenter = self.datacenter.clone();
         self.calls.increment(1);
-        let server = self.server.clone();
-        Box::pin(async move { server.write_typed(Register(request), &token).await })
+        let delegate = self.delegate.clone();
+        Box::pin(async move { delegate.write_typed(Register(request), &token).await })
     }
 
     fn deregister(
@@ -80,7 +80,7 @@ impl Catalog for ServerCatalog {
     ) -> BoxFuture<Result<(), CallError>> {
         request.datacenter = self.datacenter.clone();
         self.calls.increment(1);
-        let server = self.server.clone();
-        Box::pin(async move { server.write_typed(Deregister(request), &token).await })
+        let delegate = self.delegate.clone();
+        Box::pin(async move { delegate.write_typed(Deregister(request), &token).await })
     }
 }

@@ -19,7 +19,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use types::NodeId;
 
-use crate::backend::ServerBackend;
+use crate::backend::DelegateBackend;
+use crate::delegate::Delegate;
 use crate::dns_metrics::DnsMetrics;
 use crate::dns_server::{DnsServer, DnsServerOptions, DnsSettings};
 use crate::dns_source::CatalogSource;
@@ -27,10 +28,10 @@ use crate::endpoint;
 use crate::explain::Explainer;
 use crate::listeners::{self, SharedTls};
 use crate::local::{Local, LocalOptions};
-use crate::local_catalog::ServerCatalog;
+use crate::local_catalog::DelegateCatalog;
 use crate::logging::Logging;
 use crate::process::AgentHandle;
-use crate::remote_exec::{RemoteExec, ServerJobStore};
+use crate::remote_exec::{KvJobStore, RemoteExec};
 use crate::user_event::UserEvents;
 use crate::user_event::broadcast::Alone;
 use crate::watches::{WatchSettings, Watches};
@@ -41,20 +42,20 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything that runs.
 pub(crate) struct Parts {
-    server: Server,
     http_settings: Arc<ArcSwap<HttpSettings>>,
     tls: Option<SharedTls>,
     connections: Arc<http_server::listener::ConnectionLimit>,
-    /// Told to HTTP listeners and leader duties, each at its time.
+    /// Told to HTTP listeners and duties, each at its time.
     stop_http: watch::Sender<bool>,
-    stop_leader: watch::Sender<bool>,
+    stop_duties: watch::Sender<bool>,
     listeners: JoinSet<()>,
     bound: Vec<(String, &'static str, &'static str)>,
     dns: Option<DnsServer>,
     local: Local,
     metrics: Metrics,
     handle: AgentHandle,
-    leader: JoinSet<()>,
+    /// What this agent does by itself beside answering.
+    duties: JoinSet<()>,
     watches: Watches,
     snapshot_schedule: watch::Sender<Option<SnapshotSchedule>>,
 }
@@ -67,27 +68,30 @@ impl Parts {
         metrics: &Metrics,
     ) -> Result<Self, String> {
         let running = handle.config();
-        let server = handle.server().clone();
-        let (stop_leader, leader_stops) = watch::channel(false);
-        let (_members, members) = watch::channel(vec![handle.lan_member()]);
-        let mut leader = JoinSet::new();
-        leader.spawn(server::usage::run(server.clone(), members.clone(), leader_stops.clone()));
+        let delegate = handle.delegate();
+        let (stop_duties, duties_stop) = watch::channel(false);
+        let (_members, members) = watch::channel(handle.lan_members());
+        let mut duties = JoinSet::new();
         if !running.switches.disable_coordinates {
             let members = members.borrow().len();
-            leader.spawn(coordinate::tell(handle.clone(), members, leader_stops.clone()));
+            duties.spawn(coordinate::tell(handle.clone(), members, duties_stop.clone()));
         }
         let (snapshot_schedule, schedules) = watch::channel(running.snapshot_schedule.clone());
-        leader.spawn(snapshot_schedule::run(
-            server.clone(),
-            running.identity.datacenter.clone(),
-            schedules,
-            handle.snapshots().clone(),
-            leader_stops.clone(),
-        ));
-        leader.spawn(server::leader::run(server.clone(), handle.node(), members, leader_stops));
+        if let Some(server) = delegate.server() {
+            duties.spawn(server::usage::run(server.clone(), members.clone(), duties_stop.clone()));
+            duties.spawn(snapshot_schedule::run(
+                server.clone(),
+                running.identity.datacenter.clone(),
+                schedules,
+                handle.snapshots().clone(),
+                duties_stop.clone(),
+            ));
+            let own = handle.node();
+            duties.spawn(server::leader::run(server.clone(), own, members, duties_stop));
+        }
 
-        let own = server.called_by(Caller::Agent);
-        let catalog = ServerCatalog::new(own.clone(), running.identity.datacenter.clone());
+        let own = delegate.called_by(Caller::Agent);
+        let catalog = DelegateCatalog::new(own.clone(), running.identity.datacenter.clone());
         let options = LocalOptions::new(&running, handle.node(), handle.authorizer().clone())?;
         let local = Local::start(options, Arc::new(catalog)).map_err(|error| error.to_string())?;
         handle.set_local(local.clone());
@@ -105,7 +109,7 @@ impl Parts {
         let events = user_events(handle, &local, pool);
         router.add_local(endpoint::event::routes(&events));
         let (order_execution, executions) = mpsc::channel(remote_exec::WAITING_MAX);
-        let backend = Arc::new(ServerBackend::new(server.clone(), running.http.use_cache));
+        let backend = Arc::new(DelegateBackend::new(delegate.clone(), running.http.use_cache));
         let service = Arc::new(HttpService::new(Arc::clone(&http_settings), router, backend));
         let limit = running.limits.http_max_conns_per_client;
         let connections = Arc::new(http_server::listener::ConnectionLimit::new(limit));
@@ -144,19 +148,18 @@ impl Parts {
         let data_dir = running.data_dir.as_deref().filter(|_| !running.dev);
         let watches = Watches::start(WatchSettings::read(&running)?, data_dir);
         Ok(Self {
-            server,
             http_settings,
             tls,
             connections,
             stop_http,
-            stop_leader,
+            stop_duties,
             listeners,
             bound: addresses,
             dns: Some(dns),
             local,
             metrics: metrics.clone(),
             handle: handle.clone(),
-            leader,
+            duties,
             watches,
             snapshot_schedule,
         })
@@ -164,8 +167,9 @@ impl Parts {
 
     /// Completes when the server knows a leader.
     pub(crate) fn leader_known(&self) -> impl Future<Output = ()> + use<> {
-        let mut leader = self.server.raft().watch_leader();
+        let leader = self.handle.delegate().server().map(|server| server.raft().watch_leader());
         async move {
+            let Some(mut leader) = leader else { return };
             if leader.wait_for(Option::is_some).await.is_err() {
                 // The server has stopped, and the agent is about to.
                 std::future::pending().await
@@ -175,7 +179,10 @@ impl Parts {
 
     /// Completes if the server cannot go on, with the reason.
     pub(crate) async fn fatal(&self) -> String {
-        match self.server.raft().stopped().await {
+        let Some(server) = self.handle.delegate().server() else {
+            return std::future::pending().await;
+        };
+        match server.raft().stopped().await {
             Some(fatal) => fatal.to_string(),
             None => std::future::pending().await,
         }
@@ -204,13 +211,15 @@ impl Parts {
             dns.reload(new_dns);
         }
         self.http_settings.store(Arc::new(settings::http(config)));
-        let raft = HostSettings {
-            raft: settings::raft(config),
-            snapshot_interval: config.raft.snapshot_interval.to_std(),
-        };
-        // A host that has stopped ends the agent by itself.
-        let _ = self.server.raft().set(raft);
-        self.server.limit_requests(settings::request_limits(config));
+        if let Some(server) = self.handle.delegate().server() {
+            let raft = HostSettings {
+                raft: settings::raft(config),
+                snapshot_interval: config.raft.snapshot_interval.to_std(),
+            };
+            // A host that has stopped ends the agent by itself.
+            let _ = server.raft().set(raft);
+            server.limit_requests(settings::request_limits(config));
+        }
         self.connections.set(config.limits.http_max_conns_per_client);
         self.watches.change_to(watches);
         self.snapshot_schedule.send_if_modified(|schedule| {
@@ -232,8 +241,8 @@ impl Parts {
         tracing::info!(target: "agent.server", "shutting down server");
         self.watches.shutdown().await;
         self.local.shutdown().await;
-        let _ = self.stop_leader.send(true);
-        while self.leader.join_next().await.is_some() {}
+        let _ = self.stop_duties.send(true);
+        while self.duties.join_next().await.is_some() {}
         tracing::info!(target: "agent", "consul server down");
         tracing::info!(target: "agent", "shutdown complete");
         if let Some(dns) = self.dns.take() {
@@ -245,7 +254,9 @@ impl Parts {
         tracing::info!(target: "agent", "Waiting for endpoints to shut down");
         let _ = self.stop_http.send(true);
         while self.listeners.join_next().await.is_some() {}
-        self.server.raft().shutdown().await;
+        if let Some(server) = self.handle.delegate().server() {
+            server.raft().shutdown().await;
+        }
         tracing::info!(target: "agent", "Endpoints down");
     }
 }
@@ -265,8 +276,8 @@ fn remote_exec(handle: &AgentHandle) -> Option<RemoteExec> {
     let tokens = &config.acl.tokens;
     let token = if tokens.agent.is_empty() { &tokens.default } else { &tokens.agent };
     let datacenter = config.identity.datacenter.clone();
-    let server = handle.server().called_by(Caller::Agent);
-    let store = ServerJobStore::new(server, datacenter, token.clone());
+    let delegate = handle.delegate().called_by(Caller::Agent);
+    let store = KvJobStore::new(delegate, datacenter, token.clone());
     Some(RemoteExec {
         node: config.identity.node_name.clone(),
         shell: std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".to_owned()),
@@ -319,7 +330,7 @@ pub(crate) fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<S
     Ok(server)
 }
 
-async fn start_dns(config: &RuntimeConfig, server: &Server) -> Result<DnsServer, String> {
+async fn start_dns(config: &RuntimeConfig, delegate: &Delegate) -> Result<DnsServer, String> {
     let token = match &config.acl.tokens {
         tokens if tokens.dns.is_empty() => tokens.default.clone(),
         tokens => tokens.dns.clone(),
@@ -327,7 +338,7 @@ async fn start_dns(config: &RuntimeConfig, server: &Server) -> Result<DnsServer,
     let source = {
         let identity = &config.identity;
         let (datacenter, node) = (identity.datacenter.clone(), identity.node_name.clone());
-        CatalogSource::new(server.clone(), datacenter, node, token)
+        CatalogSource::new(delegate.clone(), datacenter, node, token)
     };
     let listen = config.listeners.dns.iter().filter_map(|address| match address {
         ListenAddr::Tcp(socket) => Some(*socket),
@@ -353,7 +364,7 @@ fn routes(handle: &AgentHandle, local: &Local) -> Router {
     for domain in domains::ALL {
         router.add_domain(domain.routes);
     }
-    router.add_local(endpoint::status::routes(handle.server()));
+    router.add_local(endpoint::status::routes(handle.delegate()));
     router.add_local(endpoint::operator::routes(handle));
     router.add_local(endpoint::pprof::routes(handle));
     router.add_local(endpoint::keyring::routes(handle));

@@ -11,7 +11,6 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use config::{Environment, Loaded, RuntimeConfig, Sources};
 use contract::CallError;
-use server::Server;
 use telemetry::Metrics;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +21,7 @@ use types::version::CONSUL_VERSION;
 
 use crate::banner::banner;
 use crate::data_dir::{self, PidFile};
+use crate::delegate::Delegate;
 use crate::endpoint::AuthorizerHook;
 use crate::environment::read_environment;
 use crate::file_watch::FileWatch;
@@ -75,7 +75,7 @@ struct Shared {
     node_id: NodeId,
     orders: OrderSender,
     authorizer: AuthorizerHook,
-    server: Server,
+    delegate: Delegate,
     local: OnceLock<Local>,
     snapshots: SharedStatus,
 }
@@ -99,6 +99,11 @@ impl AgentHandle {
     /// This agent in the LAN pool.
     pub(crate) fn lan_member(&self) -> Member {
         member::lan(&self.config(), self.node_id().as_str())
+    }
+
+    /// The members of the LAN pool.
+    pub(crate) fn lan_members(&self) -> Vec<Member> {
+        vec![self.lan_member()]
     }
 
     /// The members of the WAN pool.
@@ -132,9 +137,9 @@ impl AgentHandle {
         node(&self.config(), self.node_id())
     }
 
-    /// The server in this process.
-    pub(crate) fn server(&self) -> &Server {
-        &self.shared.server
+    /// The way into the cluster.
+    pub(crate) fn delegate(&self) -> &Delegate {
+        &self.shared.delegate
     }
 
     /// Orders something and waits until it is done.
@@ -365,14 +370,14 @@ async fn start(
     metrics.check_sinks().await.map_err(|error| error.to_string())?;
     let config = Arc::new(ArcSwap::from_pointee(config));
     let authorizer: AuthorizerHook = Arc::new(|_| acl::Authorizer::allow_all());
-    let server = parts::start_server(&config.load(), &node_id)?;
+    let delegate = Delegate::Server(parts::start_server(&config.load(), &node_id)?);
     let handle = AgentHandle {
         shared: Arc::new(Shared {
             config: Arc::clone(&config),
             node_id: node_id.clone(),
             orders,
             authorizer,
-            server,
+            delegate,
             local: OnceLock::new(),
             snapshots: SharedStatus::default(),
         }),

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use config::RuntimeConfig;
+use server::Server;
 use types::version::{CONSUL_REVISION, CONSUL_VERSION};
 
+use crate::delegate::Delegate;
 use crate::process::AgentHandle;
 
 /// Sections of text by name.
@@ -13,7 +16,6 @@ pub(crate) type Stats = BTreeMap<&'static str, BTreeMap<&'static str, String>>;
 /// Gathers all sections.
 pub(crate) async fn gather(agent: &AgentHandle) -> Stats {
     let config = agent.config();
-    let raft = agent.server().raft();
     let mut stats = Stats::new();
     if let Some(counts) = agent.local().map(|local| local.counts()) {
         stats.insert(
@@ -35,21 +37,8 @@ pub(crate) async fn gather(agent: &AgentHandle) -> Stats {
             ("version_metadata", String::new()),
         ]),
     );
-    let leader = raft.leader().map(|leader| leader.address.to_string()).unwrap_or_default();
-    stats.insert(
-        "consul",
-        BTreeMap::from([
-            ("acl", if config.acl.enabled { "enabled" } else { "disabled" }.to_owned()),
-            ("bootstrap", config.bootstrap.bootstrap.to_string()),
-            ("known_datacenters", "1".to_owned()),
-            ("leader", raft.is_leader().to_string()),
-            ("leader_addr", leader),
-            ("server", config.server.to_string()),
-        ]),
-    );
-    // A host that is shutting down has no figures.
-    if let Ok(figures) = raft.stats().await {
-        stats.insert("raft", figures.to_map());
+    match agent.delegate() {
+        Delegate::Server(server) => server_sections(server, &config, &mut stats).await,
     }
     if config.snapshot_schedule.is_some() {
         let status = agent.snapshots().lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,6 +49,26 @@ pub(crate) async fn gather(agent: &AgentHandle) -> Stats {
     stats.insert("serf_lan", pool(1, encrypted));
     stats.insert("serf_wan", pool(agent.wan_members().len(), encrypted));
     stats
+}
+
+async fn server_sections(server: &Server, config: &RuntimeConfig, stats: &mut Stats) {
+    let raft = server.raft();
+    let leader = raft.leader().map(|leader| leader.address.to_string()).unwrap_or_default();
+    stats.insert(
+        "consul",
+        BTreeMap::from([
+            ("acl", if config.acl.enabled { "enabled" } else { "disabled" }.to_owned()),
+            ("bootstrap", config.bootstrap.bootstrap.to_string()),
+            ("known_datacenters", "1".to_owned()),
+            ("leader", raft.is_leader().to_string()),
+            ("leader_addr", leader),
+            ("server", "true".to_owned()),
+        ]),
+    );
+    // A host that is shutting down has no figures.
+    if let Ok(figures) = raft.stats().await {
+        stats.insert("raft", figures.to_map());
+    }
 }
 
 fn runtime() -> BTreeMap<&'static str, String> {

@@ -10,6 +10,7 @@
 //! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
 //!   the state in Consul's snapshot format.
 //! - [`rate_limit`]: how many calls a second are taken on.
+//! - `operator`: an operator looks at the quorum and changes it.
 //! - `snapshot_archive`: an operator saves and restores the state.
 //! - [`usage`]: how much there is, for the metrics.
 //! - [`leader`]: what only a leader does; `memory`: what it remembers beside the state;
@@ -27,6 +28,7 @@ pub mod live;
 pub mod lock_delay;
 mod memory;
 mod metrics;
+mod operator;
 pub mod raft_host;
 pub mod rate_limit;
 mod read;

@@ -54,11 +54,17 @@ pub trait Archive: Read + Seek + Send + 'static {}
 impl<T: Read + Seek + Send + 'static> Archive for T {}
 
 impl Server {
-    /// Whether the holder of the token may save and restore.
+    /// Whether a restore would be taken on: asked before an archive is sent, which may be
+    /// long.
     ///
     /// # Errors
-    /// Permission denied.
-    pub fn may_snapshot(&self, token: &SecretId) -> Result<(), CallError> {
+    /// Permission denied, or there is no way to the datacenter.
+    pub fn may_restore(&self, datacenter: &Datacenter, token: &SecretId) -> Result<(), CallError> {
+        self.may_snapshot(token)?;
+        self.check_datacenter(datacenter)
+    }
+
+    fn may_snapshot(&self, token: &SecretId) -> Result<(), CallError> {
         Ok(self.authorizer(token).require(Permission::write(Resource::Acl, ""))?)
     }
 

@@ -44,7 +44,7 @@ pub(crate) fn add_routes(router: &mut Router, agent: &AgentHandle) {
 async fn save(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
     let options = request.read_options()?;
     let (datacenter, token) = (&options.datacenter, &options.token);
-    let saved = agent.server().save_snapshot(datacenter, token, options.consistency).await?;
+    let saved = agent.delegate().save_snapshot(datacenter, token, options.consistency).await?;
     let facts = saved.facts;
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let runtime = Handle::current();
@@ -71,13 +71,12 @@ async fn restore(
     request: &Request,
     upload: Upload,
 ) -> Result<Reply, CallError> {
-    let server = agent.server();
+    let delegate = agent.delegate();
     let (datacenter, token) = (request.datacenter(), &request.token);
     // Asked before the archive is taken, which may be long.
-    server.may_snapshot(token)?;
-    super::status::check_datacenter(request)?;
+    delegate.may_restore(&datacenter, token)?;
     let archive = keep(upload, spool_dir(agent)).await?;
-    let restored = server.restore_snapshot(archive, &datacenter, token).await?;
+    let restored = delegate.restore_snapshot(archive, &datacenter, token).await?;
     let body = Body::Bytes { content_type: "application/octet-stream", bytes: Bytes::new() };
     let response = Response { status: StatusCode::OK, headers: Vec::new(), body };
     Ok(match restored.contents.carried_text() {

@@ -3,22 +3,18 @@
 use contract::{CallError, Request};
 use http::Method;
 use http_server::LocalRoute;
-use server::Server;
 
 use super::{handler, json, route};
+use crate::delegate::Delegate;
 
 /// The two routes.
-pub(crate) fn routes(server: &Server) -> Vec<LocalRoute> {
-    let leader = handler(server, |server, request| async move {
-        check_datacenter(&request)?;
-        let leader = server.raft().leader().map(|leader| leader.address.to_string());
-        Ok(json(&request, &leader.unwrap_or_default()))
+pub(crate) fn routes(delegate: &Delegate) -> Vec<LocalRoute> {
+    let leader = handler(delegate, |delegate, request| async move {
+        let leader = delegate.leader_address(&request.datacenter()).await?;
+        Ok(json(&request, &leader))
     });
-    let peers = handler(server, |server, request| async move {
-        check_datacenter(&request)?;
-        let stats = server.raft().stats().await.map_err(|error| error.to_call_error())?;
-        let addresses: Vec<String> =
-            stats.configuration.servers.iter().map(|server| server.address.to_string()).collect();
+    let peers = handler(delegate, |delegate, request| async move {
+        let addresses = delegate.peer_addresses(&request.datacenter()).await?;
         Ok(json(&request, &addresses))
     });
     vec![

@@ -120,14 +120,14 @@ impl Explainer {
             passing_only: false,
             filter: RowFilter::of(filter),
         };
-        let read = self.handle.server().read_typed(query, options).await;
+        let read = self.handle.delegate().read_typed(query, options).await;
         let (rows, facts) = read.map_err(|error| error.text().to_owned())?;
         Ok((Vec::clone(&rows), facts.removed))
     }
 
     async fn similar_services(&self, name: &str, options: &ReadOptions) -> Vec<String> {
         // Without a catalog there is nothing to offer; the catalog's own station tells why.
-        let read = self.handle.server().read_typed(CatalogServices::default(), options).await;
+        let read = self.handle.delegate().read_typed(CatalogServices::default(), options).await;
         let Ok((services, _)) = read else { return Vec::new() };
         let names = services.names();
         similar(name, names, SIMILAR_MAX).into_iter().map(str::to_owned).collect()
@@ -208,7 +208,7 @@ impl Explainer {
 
     /// The name of a service as it was registered: DNS knows no case.
     async fn spelled(&self, service: &str, options: &ReadOptions) -> String {
-        let read = self.handle.server().read_typed(CatalogServices::default(), options).await;
+        let read = self.handle.delegate().read_typed(CatalogServices::default(), options).await;
         let Ok((services, _)) = read else { return service.to_owned() };
         let found = services.names().find(|name| name.eq_ignore_ascii_case(service));
         found.unwrap_or(service).to_owned()
@@ -221,8 +221,8 @@ impl Explainer {
         request: &Request,
     ) -> Result<Explanation, CallError> {
         let options = request.read_options()?;
-        let server = self.handle.server();
-        let entry = server.read_typed(KvGet { key: name.into() }, &options).await;
+        let delegate = self.handle.delegate();
+        let entry = delegate.read_typed(KvGet { key: name.into() }, &options).await;
         let entry = match entry {
             Ok((entry, _)) => Ok(Option::clone(&entry)),
             Err(error) if error.kind() == contract::ErrorKind::Denied => {
@@ -233,14 +233,14 @@ impl Explainer {
         let around = match &entry {
             Ok(None) => {
                 let (around, _) =
-                    server.read_typed(KvAround { key: name.into() }, &options).await?;
+                    delegate.read_typed(KvAround { key: name.into() }, &options).await?;
                 domains::kv::Around::clone(&around)
             }
             _ => domains::kv::Around::default(),
         };
         let mut facts = key::Facts {
             key: name.to_owned(),
-            lock_delay: entry.is_ok().then(|| server.lock_delay_left(name)).flatten(),
+            lock_delay: entry.is_ok().then(|| delegate.lock_delay_left(name)).flatten(),
             entry,
             around,
             session: None,
@@ -250,13 +250,13 @@ impl Explainer {
             && !entry.session.is_empty()
         {
             let query = SessionInfo { id: entry.session.clone() };
-            let (found, _) = server.read_typed(query, &options).await?;
+            let (found, _) = delegate.read_typed(query, &options).await?;
             facts.session = found.first().cloned();
         }
         if let Some(session) = &facts.session {
             let node =
                 HealthNode { node: session.node.as_str().to_owned(), ..HealthNode::default() };
-            let (checks, _) = server.read_typed(node, &options).await?;
+            let (checks, _) = delegate.read_typed(node, &options).await?;
             let wanted: BTreeSet<_> = session.all_checks().collect();
             facts.session_checks =
                 checks.iter().filter(|check| wanted.contains(&check.check_id)).cloned().collect();

@@ -23,7 +23,7 @@ use types::NodeName;
 use types::user_event::UserEvent;
 
 use job::Job;
-pub(crate) use store::{JobStore, ServerJobStore};
+pub(crate) use store::{JobStore, KvJobStore};
 
 /// Orders that wait to be looked at; more are dropped.
 pub(crate) const WAITING_MAX: usize = 16;

@@ -4,9 +4,10 @@ use bytes::Bytes;
 use contract::{CallError, Consistency, ReadOptions};
 use domains::kv::{KvCommand, KvGet, KvOp};
 use http_server::BoxFuture;
-use server::Server;
 use types::kv::KvEntry;
 use types::{Blob, Datacenter, SecretId, SessionId};
+
+use crate::delegate::Delegate;
 
 /// Where jobs, and what became of them, stand.
 pub(crate) trait JobStore: Send + Sync + 'static {
@@ -22,22 +23,22 @@ pub(crate) trait JobStore: Send + Sync + 'static {
     ) -> BoxFuture<Result<bool, CallError>>;
 }
 
-/// The store of the server in this process.
-pub(crate) struct ServerJobStore {
-    server: Server,
+/// The store of the agent's datacenter.
+pub(crate) struct KvJobStore {
+    delegate: Delegate,
     datacenter: Datacenter,
     /// The agent's own token.
     token: SecretId,
 }
 
-impl ServerJobStore {
-    /// The store of this server's datacenter, asked with this token.
-    pub(crate) fn new(server: Server, datacenter: Datacenter, token: SecretId) -> Self {
-        Self { server, datacenter, token }
+impl KvJobStore {
+    /// The store of this datacenter, asked with this token.
+    pub(crate) fn new(delegate: Delegate, datacenter: Datacenter, token: SecretId) -> Self {
+        Self { delegate, datacenter, token }
     }
 }
 
-impl JobStore for ServerJobStore {
+impl JobStore for KvJobStore {
     fn read(&self, key: &str, consistent: bool) -> BoxFuture<Result<Option<Bytes>, CallError>> {
         let consistency = if consistent { Consistency::Consistent } else { Consistency::Stale };
         let options = ReadOptions {
@@ -46,9 +47,9 @@ impl JobStore for ServerJobStore {
             consistency,
             ..ReadOptions::default()
         };
-        let (server, query) = (self.server.clone(), KvGet { key: key.into() });
+        let (delegate, query) = (self.delegate.clone(), KvGet { key: key.into() });
         Box::pin(async move {
-            let (found, _) = server.read_typed(query, &options).await?;
+            let (found, _) = delegate.read_typed(query, &options).await?;
             Ok(found.as_ref().as_ref().map(|entry| entry.value.0.clone()))
         })
     }
@@ -70,7 +71,7 @@ impl JobStore for ServerJobStore {
             },
             ..KvCommand::default()
         };
-        let (server, token) = (self.server.clone(), self.token.clone());
-        Box::pin(async move { server.write_typed(command, &token).await })
+        let (delegate, token) = (self.delegate.clone(), self.token.clone());
+        Box::pin(async move { delegate.write_typed(command, &token).await })
     }
 }

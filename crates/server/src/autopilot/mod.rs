@@ -8,7 +8,7 @@ pub mod health;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use contract::CallError;
+use contract::{CallError, ReadOptions};
 use domains::autopilot::{AutopilotSet, configuration};
 use domains::catalog::{NODES, node_key};
 use telemetry::names;
@@ -44,8 +44,18 @@ impl Server {
     /// How the servers are doing at this moment, as the leader sees them.
     ///
     /// # Errors
-    /// Without leadership there is no knowing.
-    pub async fn autopilot_state(&self, members: &[Member]) -> Result<AutopilotState, CallError> {
+    /// Permission denied, or no way to the datacenter; without leadership there is no knowing.
+    pub async fn autopilot_state(
+        &self,
+        options: &ReadOptions,
+        members: &[Member],
+    ) -> Result<AutopilotState, CallError> {
+        self.check_datacenter(&options.datacenter)?;
+        self.may_read_operator(&options.token)?;
+        self.judge_servers(members).await
+    }
+
+    async fn judge_servers(&self, members: &[Member]) -> Result<AutopilotState, CallError> {
         self.wait_for_leadership().await?;
         let stats = self.raft().stats().await.map_err(|error| error.to_call_error())?;
         let state = self.store().snapshot();
@@ -113,7 +123,7 @@ pub(crate) async fn run(server: &Server, members: watch::Receiver<Vec<Member>>) 
         looks.tick().await;
         let present = members.borrow().clone();
         // Without leadership this ends, and there is nothing to tell.
-        let Ok(state) = server.autopilot_state(&present).await else { continue };
+        let Ok(state) = server.judge_servers(&present).await else { continue };
         names::AUTOPILOT_HEALTHY.set([], f64::from(u8::from(state.healthy)));
         names::AUTOPILOT_FAILURE_TOLERANCE.set([], state.failure_tolerance as f64);
     }

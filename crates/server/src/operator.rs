@@ -1,0 +1,152 @@
+//! What operators ask of the quorum: who is in it, who leads, and changes of both.
+
+use acl::{Permission, Resource};
+use contract::{CallError, ReadOptions};
+use types::member::Member;
+use types::operator::{RaftConfiguration, RaftPeer, RaftServer};
+use types::{Datacenter, SecretId};
+
+use crate::Server;
+use crate::raft_host::{Change, RaftStats, ServerId, Suffrage};
+
+/// The only Raft protocol that there is.
+const RAFT_PROTOCOL: &str = "3";
+
+impl Server {
+    /// The address of the leader, `ip:port`; empty if there is none. No token is asked for.
+    ///
+    /// # Errors
+    /// There is no way to the datacenter.
+    pub async fn leader_address(&self, datacenter: &Datacenter) -> Result<String, CallError> {
+        self.check_datacenter(datacenter)?;
+        Ok(self.raft().leader().map(|leader| leader.address.to_string()).unwrap_or_default())
+    }
+
+    /// The addresses of the servers of the quorum, `ip:port`. No token is asked for.
+    ///
+    /// # Errors
+    /// There is no way to the datacenter, or this server is stopping.
+    pub async fn peer_addresses(&self, datacenter: &Datacenter) -> Result<Vec<String>, CallError> {
+        self.check_datacenter(datacenter)?;
+        let stats = self.raft_stats().await?;
+        Ok(stats.configuration.servers.iter().map(|server| server.address.to_string()).collect())
+    }
+
+    /// The servers of the quorum, with the names that gossip knows.
+    ///
+    /// # Errors
+    /// Permission denied, no way to the datacenter, or this server is stopping.
+    pub async fn raft_configuration(
+        &self,
+        options: &ReadOptions,
+        members: &[Member],
+    ) -> Result<RaftConfiguration, CallError> {
+        self.check_datacenter(&options.datacenter)?;
+        self.may_read_operator(&options.token)?;
+        let leader = self.raft().leader();
+        let stats = self.raft_stats().await?;
+        let servers = stats.configuration.servers.iter().map(|server| RaftServer {
+            id: server.id.0.to_string(),
+            node: name_of(&server.id, members),
+            address: server.address.to_string(),
+            leader: leader.as_ref().is_some_and(|leader| leader.id == server.id),
+            protocol_version: RAFT_PROTOCOL.to_owned(),
+            voter: server.suffrage == Suffrage::Voter,
+            last_index: last_index_of(&server.id, &stats),
+        });
+        Ok(RaftConfiguration { servers: servers.collect(), index: 0 })
+    }
+
+    /// Takes a server that will not come back out of the quorum.
+    ///
+    /// # Errors
+    /// Permission denied, no such server, or there is no quorum to agree to it.
+    pub async fn remove_peer(
+        &self,
+        datacenter: &Datacenter,
+        peer: &RaftPeer,
+        token: &SecretId,
+    ) -> Result<(), CallError> {
+        self.check_datacenter(datacenter)?;
+        self.may_write_operator(token)?;
+        let stats = self.raft_stats().await?;
+        let found = stats.configuration.servers.iter().find(|server| match peer {
+            RaftPeer::Address(address) => *server.address == **address,
+            RaftPeer::Id(id) => *server.id.0 == **id,
+        });
+        let Some(server) = found else {
+            let (what, value) = match peer {
+                RaftPeer::Address(address) => ("address", address),
+                RaftPeer::Id(id) => ("id", id),
+            };
+            return Err(CallError::failed(format!(
+                "{what} {value:?} was not found in the Raft configuration"
+            )));
+        };
+        let (id, address) = (server.id.clone(), server.address.clone());
+        // Only if the configuration is still the one in which the server was found.
+        let change = Change::Remove { id: id.clone() };
+        self.raft()
+            .change_membership(change, Some(stats.configuration_index))
+            .await
+            .map_err(|error| error.to_call_error())?;
+        tracing::warn!(target: "agent.server", id = %id.0, address = %address, "removed Raft peer");
+        Ok(())
+    }
+
+    /// Hands the leadership to the server of this id, or to the one whose log is the
+    /// furthest.
+    ///
+    /// # Errors
+    /// Permission denied, no such server, or it did not take over.
+    pub async fn transfer_leadership(
+        &self,
+        datacenter: &Datacenter,
+        id: Option<&str>,
+        token: &SecretId,
+    ) -> Result<(), CallError> {
+        self.check_datacenter(datacenter)?;
+        self.may_write_operator(token)?;
+        let target = match id {
+            None => None,
+            Some(id) => {
+                let stats = self.raft_stats().await?;
+                let id = ServerId(id.into());
+                if stats.configuration.server(&id).is_none() {
+                    let text = format!("Could not find address for server id {}", id.0);
+                    return Err(CallError::failed(text));
+                }
+                Some(id)
+            }
+        };
+        self.raft().transfer_leadership(target).await.map_err(|error| error.to_call_error())
+    }
+
+    /// Whether the holder of the token may look at the quorum.
+    pub(crate) fn may_read_operator(&self, token: &SecretId) -> Result<(), CallError> {
+        Ok(self.authorizer(token).require(Permission::read(Resource::Operator, ""))?)
+    }
+
+    /// Whether the holder of the token may change the quorum.
+    pub(crate) fn may_write_operator(&self, token: &SecretId) -> Result<(), CallError> {
+        Ok(self.authorizer(token).require(Permission::write(Resource::Operator, ""))?)
+    }
+
+    async fn raft_stats(&self) -> Result<RaftStats, CallError> {
+        self.raft().stats().await.map_err(|error| error.to_call_error())
+    }
+}
+
+fn name_of(id: &ServerId, members: &[Member]) -> String {
+    let found = members.iter().find(|m| m.tags.get("id").is_some_and(|known| *known == *id.0));
+    found.map_or_else(|| RaftServer::UNKNOWN_NODE.to_owned(), |member| member.name.clone())
+}
+
+/// Where the log of a server ends: this one knows of its own, and of those that it leads.
+fn last_index_of(id: &ServerId, stats: &RaftStats) -> u64 {
+    if stats.status.id == *id {
+        return stats.status.last.index.0;
+    }
+    let follower = stats.followers.iter().find(|follower| follower.id == *id);
+    follower.map_or(0, |follower| follower.matched.0)
+}
