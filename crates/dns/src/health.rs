@@ -7,11 +7,7 @@ use types::check::Status;
 /// Whether DNS hands out an instance: no critical check of node or service,
 /// and with `only_passing` nothing but passing ones. Maintenance is a critical check.
 pub fn is_handed_out(row: &CheckServiceNode, only_passing: bool) -> bool {
-    row.checks.iter().all(|check| match check.status {
-        Status::Passing => true,
-        Status::Critical => false,
-        Status::Warning | Status::Other(_) => !only_passing,
-    })
+    row.checks.iter().all(|check| check.status.is_handed_out(only_passing))
 }
 
 /// The SRV weight: that for warning when any check warns, else that for

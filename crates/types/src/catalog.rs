@@ -129,6 +129,16 @@ pub struct NodeService {
     pub modify_index: Index,
 }
 
+impl NodeService {
+    /// Whether it has this tag, compared without regard to case.
+    pub fn has_tag(&self, wanted: &str) -> bool {
+        let lower = |letter: char| letter.to_lowercase();
+        self.tags.iter().any(|tag| {
+            tag == wanted || tag.chars().flat_map(lower).eq(wanted.chars().flat_map(lower))
+        })
+    }
+}
+
 /// `Connect` of a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -48,6 +48,16 @@ impl Status {
             _ => None,
         }
     }
+
+    /// Whether a check of this status lets its instance be handed out: all but critical
+    /// ones do, and with `only_passing` none but those that pass.
+    pub fn is_handed_out(&self, only_passing: bool) -> bool {
+        match self {
+            Status::Passing => true,
+            Status::Critical => false,
+            Status::Warning | Status::Other(_) => !only_passing,
+        }
+    }
 }
 
 impl From<&str> for Status {

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use ::dns::{Lookup, Name, Plan};
-use acl::{Permission, Resource};
+use acl::{Permission, PermissionDenied, Resource};
 use contract::{CallError, ReadOptions, Request};
 use domains::catalog::{CatalogServices, InstanceSelection, RowFilter};
 use domains::health::{HealthNode, HealthService};
 use domains::kv::{KvAround, KvGet};
 use domains::session::SessionInfo;
-use types::catalog::CheckServiceNode;
+use types::catalog::{CheckServiceNode, NodeService};
 use types::explain::{Explanation, Finding, Visible};
 use types::similar::similar;
 
@@ -37,18 +37,31 @@ impl Explainer {
             passing_only: params.has("passing") || self.handle.config().dns.only_passing,
             filter: params.text("filter").to_owned(),
         };
-        let of_id = self.local.report(|service| service.id.as_str() == name);
-        let by_name = self.local.report(|service| service.service.as_str() == name);
-        if let Some(instance) = of_id.services.first()
-            && by_name.services.is_empty()
-            && question.instance.is_none()
+        if question.instance.is_none()
+            && let Some(service) = self.service_of_instance(name, &options)
         {
             question.instance = Some(name.to_owned());
-            question.name = instance.service.service.as_str().to_owned();
+            question.name = service;
         }
         let asked = self.ask_for_service(&question, &options).await;
         let facts = self.service_facts(question, &options, asked).await;
         Ok(service::explain(&facts))
+    }
+
+    /// The service of the instance of this agent with that id, unless the agent has a
+    /// service of that name or the token may not see what it runs.
+    fn service_of_instance(&self, id: &str, options: &ReadOptions) -> Option<String> {
+        self.require_agent_read(options).ok()?;
+        let by_name = self.local.report(|service| is_named(service, id));
+        let by_id = self.local.report(|service| service.id.as_str() == id);
+        let instance = by_id.services.first().filter(|_| by_name.services.is_empty())?;
+        Some(instance.service.service.as_str().to_owned())
+    }
+
+    fn require_agent_read(&self, options: &ReadOptions) -> Result<(), PermissionDenied> {
+        let node = self.handle.node().node;
+        let permission = Permission::read(Resource::Agent, node.as_str());
+        self.local.authorizer(&options.token).require(permission)
     }
 
     async fn ask_for_service(&self, question: &Question, options: &ReadOptions) -> Option<Asked> {
@@ -73,20 +86,16 @@ impl Explainer {
         options: &ReadOptions,
         dns: Option<Asked>,
     ) -> Facts {
-        let who = self.local.authorizer(&options.token);
-        let node = self.handle.node().node;
-        let local = match who.require(Permission::read(Resource::Agent, node.as_str())) {
+        let local = match self.require_agent_read(options) {
             Ok(()) => Ok(self.local.report(|service| {
-                service.service.as_str() == question.name
+                is_named(service, &question.name)
                     && question.instance.as_ref().is_none_or(|id| service.id.as_str() == id)
             })),
             Err(_) => Err(format!(
-                "What this agent ({node}) runs is told only to tokens with agent:read on it."
+                "What this agent ({}) runs is told only to tokens with agent:read on it.",
+                self.handle.node().node
             )),
         };
-        let readable = who
-            .require(Permission::read(Resource::Service, &question.name))
-            .map_err(|denied| denied.to_string());
         let all = self.instances(&question, "", options).await;
         let filtered = match question.filter.as_str() {
             "" => Ok(BTreeSet::new()),
@@ -101,6 +110,14 @@ impl Explainer {
             Ok((rows, hidden)) => (Ok(rows), hidden),
             Err(error) => (Err(error), false),
         };
+        // Rules know case, questions do not: the name as it was registered is what counts.
+        let registered = catalog.as_deref().ok().and_then(<[_]>::first);
+        let name = registered.map_or(question.name.as_str(), |row| row.service.service.as_str());
+        let readable = self
+            .local
+            .authorizer(&options.token)
+            .require(Permission::read(Resource::Service, name))
+            .map_err(|denied| denied.to_string());
         let is_missing = catalog.as_ref().is_ok_and(Vec::is_empty);
         let similar = match is_missing {
             true => self.similar_services(&question.name, options).await,
@@ -174,7 +191,7 @@ impl Explainer {
         let asked = ask(&self.answerer, name, kind).await;
         if let Plan::Lookup(_, Lookup::Service { service, tag, .. }) = plan {
             let asked_for = Question {
-                name: self.spelled(service, &options).await,
+                name: service.to_owned(),
                 tags: tag.map(str::to_owned).into_iter().collect(),
                 passing_only: config.dns.only_passing,
                 ..Question::default()
@@ -204,14 +221,6 @@ impl Explainer {
         }
         let sentence = asked.sentence();
         Ok(told.conclude(visible, sentence))
-    }
-
-    /// The name of a service as it was registered: DNS knows no case.
-    async fn spelled(&self, service: &str, options: &ReadOptions) -> String {
-        let read = self.handle.delegate().read_typed(CatalogServices::default(), options).await;
-        let Ok((services, _)) = read else { return service.to_owned() };
-        let found = services.names().find(|name| name.eq_ignore_ascii_case(service));
-        found.unwrap_or(service).to_owned()
     }
 
     /// Why a key is seen, or not.
@@ -263,4 +272,9 @@ impl Explainer {
         }
         Ok(key::explain(&facts))
     }
+}
+
+/// Names of services know no case, neither over DNS nor over HTTP.
+fn is_named(service: &NodeService, name: &str) -> bool {
+    service.service.as_str().to_lowercase() == name.to_lowercase()
 }

@@ -208,7 +208,7 @@ fn similar_names(similar: &[String]) -> Vec<String> {
 
 fn not_in_catalog(facts: &Facts, told: &mut Explanation) {
     if let Some(name) = facts.similar.first() {
-        told.advise(format!("Perhaps {name:?} was meant; names are told apart by case over HTTP."));
+        told.advise(format!("Perhaps {name:?} was meant."));
     }
     let runs_here = facts.local.as_ref().is_ok_and(|report| !report.services.is_empty());
     if !runs_here {
@@ -284,8 +284,12 @@ fn selection<'f>(
     let mut kept = Vec::new();
     let mut details = Vec::new();
     for row in rows {
-        let missing: Vec<&str> =
-            question.tags.iter().filter(|tag| !has_tag(row, tag)).map(String::as_str).collect();
+        let missing: Vec<&str> = question
+            .tags
+            .iter()
+            .map(String::as_str)
+            .filter(|tag| !row.service.has_tag(tag))
+            .collect();
         let key = (row.node.node.as_str().to_owned(), row.service.id.as_str().to_owned());
         let place = format!("{} on {}", row.service.id, row.node.node);
         if !missing.is_empty() {
@@ -320,10 +324,6 @@ fn selection<'f>(
     kept
 }
 
-fn has_tag(row: &CheckServiceNode, wanted: &str) -> bool {
-    row.service.tags.iter().any(|tag| tag == wanted || tag.to_lowercase() == wanted.to_lowercase())
-}
-
 /// How many of the instances are healthy enough to be handed out.
 fn health(facts: &Facts, rows: &[&CheckServiceNode], told: &mut Explanation) -> usize {
     if rows.is_empty() {
@@ -341,7 +341,7 @@ fn health(facts: &Facts, rows: &[&CheckServiceNode], told: &mut Explanation) -> 
             .map(|check| &**check)
             .filter(|check| check.status != Status::Passing)
             .collect();
-        let excludes = |check: &&HealthCheck| strict || !matches!(check.status, Status::Warning);
+        let excludes = |check: &&HealthCheck| !check.status.is_handed_out(strict);
         if !bad.iter().any(excludes) {
             out += 1;
         }

@@ -121,6 +121,7 @@ fn critical_checks_hold_back_and_warnings_only_if_asked_for_passing() {
         vec![
             row("web-1", &[], &[("alive", Status::Critical)]),
             row("web-2", &[], &[("slow", Status::Warning)]),
+            row("web-3", &[], &[("odd", Status::Other("odd".into()))]),
         ]
     };
     let mut asked = facts(report(&[]), rows());
@@ -128,6 +129,7 @@ fn critical_checks_hold_back_and_warnings_only_if_asked_for_passing() {
     assert_eq!(told.visible, Visible::Partly);
     assert!(details(&told).contains("web-1 on n1: held back, check \"alive\" is critical"));
     assert!(details(&told).contains("web-2 on n1: still handed out"));
+    assert!(details(&told).contains("web-3 on n1: still handed out"));
     asked.question.passing_only = true;
     assert_eq!(service::explain(&asked).visible, Visible::No);
 }

@@ -41,7 +41,7 @@ impl Query for CatalogNodes {
     fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
         let index = reader.max_index_of(&["nodes"]);
         let state = reader.unwatched();
-        let has_meta = |node: &Arc<Node>| has_meta(node, &self.node_meta);
+        let has_meta = |node: &Arc<Node>| has_meta(&node.meta, &self.node_meta);
         let mut nodes: Vec<_> = state.prefix(&NODES, &[]).filter(has_meta).collect();
         self.near.sort(reader, &mut nodes, |node| node.node.as_str());
         Found::new(index, nodes)
@@ -81,7 +81,7 @@ impl Query for CatalogServices {
         let state = reader.unwatched();
         let rows = state.prefix(&SERVICES, &[]).filter_map(|row| {
             let node = state.get(&NODES, node_key(row.node.as_str()).as_bytes())?;
-            has_meta(&node, &self.node_meta).then(|| (node, Arc::clone(&row.service)))
+            has_meta(&node.meta, &self.node_meta).then(|| (node, Arc::clone(&row.service)))
         });
         Found::new(index, ServiceTags::Instances(rows.collect()))
     }

@@ -8,7 +8,7 @@ use contract::{CallError, Interest, Request};
 use filter::{Filter, Schema};
 use store::Reader;
 use types::Index;
-use types::catalog::Node;
+use types::catalog::{Meta, Node};
 
 use super::index;
 use super::table::{
@@ -78,7 +78,7 @@ impl InstanceSelection {
             .filter(|row| self.has_tags(row))
             .filter_map(|row| {
                 let node = state.get(&NODES, node_key(row.node.as_str()).as_bytes())?;
-                has_meta(&node, &self.node_meta).then_some((node, row))
+                has_meta(&node.meta, &self.node_meta).then_some((node, row))
             })
             .collect();
         self.near.sort(reader, &mut found, |(node, _)| node.node.as_str());
@@ -86,12 +86,7 @@ impl InstanceSelection {
     }
 
     fn has_tags(&self, row: &ServiceRow) -> bool {
-        self.tags.iter().all(|wanted| {
-            row.service
-                .tags
-                .iter()
-                .any(|tag| tag == wanted || tag.to_lowercase() == wanted.to_lowercase())
-        })
+        self.tags.iter().all(|wanted| row.service.has_tag(wanted))
     }
 }
 
@@ -107,10 +102,10 @@ pub fn parse_node_meta(request: &Request) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Whether a node has all of this metadata.
-pub(crate) fn has_meta(node: &Node, wanted: &BTreeMap<String, String>) -> bool {
+/// Whether the metadata of a node or an instance has all that is wanted.
+pub(crate) fn has_meta(meta: &Meta, wanted: &BTreeMap<String, String>) -> bool {
     wanted.iter().all(|(key, value)| {
-        node.meta.as_ref().and_then(|meta| meta.get(key)).is_some_and(|found| found == value)
+        meta.as_ref().and_then(|meta| meta.get(key)).is_some_and(|found| found == value)
     })
 }
 

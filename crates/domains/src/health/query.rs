@@ -8,7 +8,7 @@ use contract::{CallError, Found, Interest, Pruned, Query};
 use filter::schemas;
 use store::{Reader, State};
 use types::catalog::{CheckServiceNode, Node};
-use types::check::{HealthCheck, Status};
+use types::check::HealthCheck;
 
 use crate::catalog::{
     self, CHECKS, CHECKS_BY_INSTANCE, CHECKS_BY_SERVICE, InstanceSelection, NODES, RowFilter,
@@ -139,7 +139,7 @@ fn on_node_with(state: &State, check: &HealthCheck, wanted: &BTreeMap<String, St
     wanted.is_empty()
         || state
             .peek(&NODES, node_key(check.node.as_str()).as_bytes())
-            .is_some_and(|node| catalog::has_meta(node, wanted))
+            .is_some_and(|node| catalog::has_meta(&node.meta, wanted))
 }
 
 /// The instances of a service with their nodes and checks: what most clients of
@@ -169,7 +169,7 @@ impl Query for HealthService {
             .into_iter()
             .map(|(node, row)| with_checks(state, node, &row))
             .filter(|entry: &CheckServiceNode| {
-                !self.passing_only || entry.checks.iter().all(|c| c.status == Status::Passing)
+                !self.passing_only || entry.checks.iter().all(|c| c.status.is_handed_out(true))
             })
             .collect();
         Found::new(index, entries)

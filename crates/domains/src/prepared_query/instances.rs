@@ -9,10 +9,9 @@ use contract::{Found, Pruned, Query};
 use store::{Reader, State};
 use types::NodeName;
 use types::catalog::{CheckServiceNode, NodeService};
-use types::check::Status;
 use types::prepared_query::{PreparedQuery, ServiceQuery};
 
-use crate::catalog::{InstanceSelection, NODES};
+use crate::catalog::{self, InstanceSelection, NODES};
 use crate::{coordinate, health};
 
 /// The instances of a definition in one datacenter, in no order that means anything.
@@ -46,13 +45,14 @@ impl Query for QueryInstances {
             node_meta: wanted.node_meta.clone().unwrap_or_default(),
             ..InstanceSelection::of(wanted.service.as_str())
         };
+        let no_meta = BTreeMap::new();
+        let service_meta = wanted.service_meta.as_ref().unwrap_or(&no_meta);
         let (index, found) = selection.find(reader);
         let state = reader.unwatched();
-        let tags = TagRules::of(wanted);
         let entries = found
             .into_iter()
-            .filter(|(_, row)| tags.fit(&row.service))
-            .filter(|(_, row)| has_meta(&row.service, wanted.service_meta.as_ref()))
+            .filter(|(_, row)| tags_fit(&row.service, wanted))
+            .filter(|(_, row)| catalog::has_meta(&row.service.meta, service_meta))
             .map(|(node, row)| health::with_checks(state, node, &row))
             .filter(|entry| is_healthy(entry, wanted))
             .collect();
@@ -64,36 +64,11 @@ impl Query for QueryInstances {
     }
 }
 
-/// The tags that an instance must have, and those that it must not have, in lower case.
-struct TagRules {
-    wanted: Vec<String>,
-    unwanted: Vec<String>,
-}
-
-impl TagRules {
-    fn of(query: &ServiceQuery) -> Self {
-        let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
-        for tag in query.tags.iter().flatten() {
-            let tag = tag.to_lowercase();
-            match tag.strip_prefix('!') {
-                Some(tag) => unwanted.push(tag.to_owned()),
-                None => wanted.push(tag),
-            }
-        }
-        Self { wanted, unwanted }
-    }
-
-    fn fit(&self, service: &NodeService) -> bool {
-        let has = |wanted: &String| {
-            service.tags.iter().any(|tag| tag == wanted || tag.to_lowercase() == *wanted)
-        };
-        self.wanted.iter().all(has) && !self.unwanted.iter().any(has)
-    }
-}
-
-fn has_meta(service: &NodeService, wanted: Option<&BTreeMap<String, String>>) -> bool {
-    wanted.into_iter().flatten().all(|(key, value)| {
-        service.meta.as_ref().and_then(|meta| meta.get(key)).is_some_and(|found| found == value)
+/// Whether it has all tags that are wanted, and none of those behind a `!`.
+fn tags_fit(service: &NodeService, query: &ServiceQuery) -> bool {
+    query.tags.iter().flatten().all(|tag| match tag.strip_prefix('!') {
+        Some(unwanted) => !service.has_tag(unwanted),
+        None => service.has_tag(tag),
     })
 }
 
@@ -101,12 +76,8 @@ fn has_meta(service: &NodeService, wanted: Option<&BTreeMap<String, String>>) ->
 /// that are ignored do not count.
 fn is_healthy(entry: &CheckServiceNode, wanted: &ServiceQuery) -> bool {
     let is_ignored = |id: &str| wanted.ignore_check_ids.iter().flatten().any(|other| other == id);
-    entry.checks.iter().filter(|check| !is_ignored(check.check_id.as_str())).all(|check| {
-        match wanted.only_passing {
-            true => check.status == Status::Passing,
-            false => check.status != Status::Critical,
-        }
-    })
+    let mut counted = entry.checks.iter().filter(|check| !is_ignored(check.check_id.as_str()));
+    counted.all(|check| check.status.is_handed_out(wanted.only_passing))
 }
 
 /// From where distances are measured.
