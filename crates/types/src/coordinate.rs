@@ -24,7 +24,7 @@ pub const HEIGHT_MIN: f64 = 10.0e-6;
 #[serde(rename_all = "PascalCase", default)]
 pub struct Coordinate {
     /// The point, in seconds; [`DIMENSIONS`] numbers unless it came from elsewhere.
-    #[serde(deserialize_with = "numbers_or_null")]
+    #[serde(deserialize_with = "crate::null::or_null")]
     pub vec: Vec<f64>,
     /// How little the node trusts its own coordinate: 0 for fully, [`ERROR_MAX`] for not
     /// at all. A plain number.
@@ -128,13 +128,6 @@ pub struct DatacenterMap {
     pub area_id: String,
     /// The servers, without the datacenter in their names.
     pub coordinates: Vec<NodeCoordinate>,
-}
-
-/// A list of numbers, where `null` is an empty one.
-fn numbers_or_null<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<f64>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub mod member;
 pub mod meta;
 pub mod msgpack;
 pub mod name;
+pub mod null;
 pub mod operator;
 pub mod prepared_query;
 pub mod proxy;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Locality, Meta, ServiceAddress, Weights};
 use crate::check::CheckDefinition;
@@ -23,7 +23,7 @@ pub struct ServiceDefinition {
     #[serde(
         alias = "kind",
         skip_serializing_if = "String::is_empty",
-        deserialize_with = "or_null"
+        deserialize_with = "crate::null::or_null"
     )]
     pub kind: String,
     /// The id of the instance; empty for the name.
@@ -31,24 +31,28 @@ pub struct ServiceDefinition {
         rename = "ID",
         alias = "id",
         skip_serializing_if = "ServiceId::is_empty",
-        deserialize_with = "or_null"
+        deserialize_with = "crate::null::or_null"
     )]
     pub id: ServiceId,
     /// The service. Required when it is registered.
     #[serde(
         alias = "name",
         skip_serializing_if = "ServiceName::is_empty",
-        deserialize_with = "or_null"
+        deserialize_with = "crate::null::or_null"
     )]
     pub name: ServiceName,
     /// Tags.
-    #[serde(alias = "tags", skip_serializing_if = "Vec::is_empty", deserialize_with = "or_null")]
+    #[serde(
+        alias = "tags",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "crate::null::or_null"
+    )]
     pub tags: Vec<String>,
     /// IP address or host name; empty for the node's.
     #[serde(
         alias = "address",
         skip_serializing_if = "String::is_empty",
-        deserialize_with = "or_null"
+        deserialize_with = "crate::null::or_null"
     )]
     pub address: String,
     /// Named addresses.
@@ -58,20 +62,28 @@ pub struct ServiceDefinition {
     #[serde(alias = "meta", skip_serializing_if = "Option::is_none")]
     pub meta: Meta,
     /// Port; 0 for none.
-    #[serde(alias = "port", skip_serializing_if = "is_zero", deserialize_with = "or_null")]
+    #[serde(
+        alias = "port",
+        skip_serializing_if = "is_zero",
+        deserialize_with = "crate::null::or_null"
+    )]
     pub port: i64,
     /// A unix socket instead of address and port.
     #[serde(
         alias = "socket_path",
         skip_serializing_if = "String::is_empty",
-        deserialize_with = "or_null"
+        deserialize_with = "crate::null::or_null"
     )]
     pub socket_path: String,
     /// The first check.
     #[serde(alias = "check", skip_serializing_if = "Option::is_none")]
     pub check: Option<Box<CheckDefinition>>,
     /// More checks.
-    #[serde(alias = "checks", skip_serializing_if = "Vec::is_empty", deserialize_with = "or_null")]
+    #[serde(
+        alias = "checks",
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "crate::null::or_null"
+    )]
     pub checks: Vec<CheckDefinition>,
     /// DNS weights; `None` for 1 and 1.
     #[serde(alias = "weights", skip_serializing_if = "Option::is_none")]
@@ -80,14 +92,14 @@ pub struct ServiceDefinition {
     #[serde(
         alias = "token",
         skip_serializing_if = "SecretId::is_empty",
-        deserialize_with = "or_null"
+        deserialize_with = "crate::null::or_null"
     )]
     pub token: SecretId,
     /// Whether tags set in the catalog survive the agent's sync.
     #[serde(
         alias = "enable_tag_override",
         skip_serializing_if = "is_default",
-        deserialize_with = "or_null"
+        deserialize_with = "crate::null::or_null"
     )]
     pub enable_tag_override: bool,
     /// Mesh proxy settings.
@@ -118,19 +130,15 @@ impl ServiceDefinition {
 #[serde(rename_all = "PascalCase", default)]
 pub struct ServiceDefinitionConnect {
     /// Whether the application speaks the mesh protocol itself.
-    #[serde(alias = "native", skip_serializing_if = "is_default", deserialize_with = "or_null")]
+    #[serde(
+        alias = "native",
+        skip_serializing_if = "is_default",
+        deserialize_with = "crate::null::or_null"
+    )]
     pub native: bool,
     /// A proxy instance to register beside this one; it has no id of its own.
     #[serde(alias = "sidecar_service", skip_serializing_if = "Option::is_none")]
     pub sidecar_service: Option<Box<ServiceDefinition>>,
-}
-
-fn or_null<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]

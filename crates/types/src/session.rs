@@ -25,12 +25,12 @@ pub struct Session {
     #[serde(rename = "TTL")]
     pub ttl: String,
     /// Checks of its node that it depends on.
-    #[serde(deserialize_with = "or_null")]
+    #[serde(deserialize_with = "crate::null::or_null")]
     pub node_checks: Vec<CheckId>,
     /// Checks of instances on its node that it depends on; `None` is shown as `null`.
     pub service_checks: Option<Vec<ServiceCheck>>,
     /// Checks given in the old way, which it also depends on.
-    #[serde(deserialize_with = "or_null")]
+    #[serde(deserialize_with = "crate::null::or_null")]
     pub checks: Vec<CheckId>,
     /// The index that created it.
     pub create_index: Index,
@@ -129,14 +129,6 @@ impl<'de> Deserialize<'de> for Behavior {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(|text| Behavior::from(text.as_str()))
     }
-}
-
-fn or_null<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]

@@ -20,15 +20,8 @@ pub(crate) struct Slots {
     /// How many there are; all contenders have to agree.
     pub(crate) limit: i64,
     /// The sessions that have one; each is mapped to true.
-    #[serde(deserialize_with = "or_null")]
+    #[serde(deserialize_with = "types::null::or_null")]
     pub(crate) holders: BTreeMap<SessionId, bool>,
-}
-
-/// Go reads `null` as an empty map.
-fn or_null<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<SessionId, bool>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// What the keys below the prefix say.
