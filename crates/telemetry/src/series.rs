@@ -89,13 +89,16 @@ impl<const N: usize> Counter<N> {
 
     /// A handle to keep.
     pub fn handle(&self, labels: [SharedString; N]) -> CounterHandle {
-        let key = self.0.key(None, labels);
-        with_recorder(|recorder| recorder.register_counter(&key, &METADATA))
+        self.handle_of(None, labels)
     }
 
     /// A handle to keep, under the name whose bracketed part is `part`.
     pub fn handle_at(&self, part: &str, labels: [SharedString; N]) -> CounterHandle {
-        let key = self.0.key(Some(part), labels);
+        self.handle_of(Some(part), labels)
+    }
+
+    fn handle_of(&self, part: Option<&str>, labels: [SharedString; N]) -> CounterHandle {
+        let key = self.0.key(part, labels);
         with_recorder(|recorder| recorder.register_counter(&key, &METADATA))
     }
 }
