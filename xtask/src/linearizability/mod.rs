@@ -84,8 +84,7 @@ pub(super) fn run(
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<ExitCode> {
     let options = Options::parse(words)?;
-    let consul = options.consul.clone().map_or_else(|| crate::live::server::built(root), Ok)?;
-    let consul = consul.canonicalize().with_context(|| consul.display().to_string())?;
+    let consul = crate::live::server::program(root, options.consul.as_deref())?;
     let seed = options.seed.unwrap_or_else(|| fastrand::Rng::new().u64(..1 << 32));
     say(&format!("linearizability: {} s on {}, seed {seed}\n", options.seconds, consul.display()));
     let folder = tempfile::Builder::new().prefix("proconsul-linearizability-").tempdir()?;

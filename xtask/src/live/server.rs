@@ -21,8 +21,13 @@ const PORTS: std::ops::Range<u16> = 12_000..30_000;
 /// Lines of the log that an error shows.
 const LOG_LINES: usize = 15;
 
-/// The program that was built last for others to use.
-pub(crate) fn built(root: &Path) -> anyhow::Result<PathBuf> {
+/// The program that is named, else the one that was built last for others to use.
+pub(crate) fn program(root: &Path, named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let path = named.map_or_else(|| built(root), |named| Ok(named.to_path_buf()))?;
+    path.canonicalize().with_context(|| path.display().to_string())
+}
+
+fn built(root: &Path) -> anyhow::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     ["release", "fast", "debug"]
         .into_iter()

@@ -51,10 +51,10 @@ fn programs(root: &Path, options: &[&str]) -> anyhow::Result<(PathBuf, Option<Pa
             other => anyhow::bail!("unknown option {other}"),
         }
     }
-    let ours = ours.map_or_else(|| crate::live::server::built(root), Ok)?;
+    let ours = crate::live::server::program(root, ours.as_deref())?;
     let cache = std::env::home_dir().map(|home| home.join(".cache/proconsul-peers"));
     let real = real.or_else(|| Some(cache?.join("bullseye/usr/bin/consul")));
-    Ok((ours.canonicalize()?, real))
+    Ok((ours, real))
 }
 
 /// Returns how many things were compared.
