@@ -214,30 +214,36 @@ enum Refused {
 
 impl Exclusion {
     fn new(client: Client, order: &Order) -> Result<Self, Failure> {
-        let try_once = !order.timeout.is_zero();
+        let session_name = order.session_name.clone();
+        let Order { monitor_retries, timeout, .. } = *order;
+        let monitor_retry_time = MONITOR_RETRY_TIME;
+        let try_once = !timeout.is_zero();
+        let wait_time = |default| if try_once { timeout } else { default };
         let failed = |error: Refused| Failure::new(format!("Lock setup failed: {error}"));
         if order.holders == 1 {
             let key = format!("{}/.lock", order.prefix.trim_end_matches('/'));
-            let mut options = LockOptions::new(key.trim_start_matches('/'));
-            options.session_name.clone_from(&order.session_name);
-            options.monitor_retries = order.monitor_retries;
-            options.monitor_retry_time = MONITOR_RETRY_TIME;
-            options.try_once = try_once;
-            if try_once {
-                options.wait_time = order.timeout;
-            }
-            let key = options.key.clone();
+            let key = key.trim_start_matches('/').to_owned();
+            let defaults = LockOptions::new(key.as_str());
+            let options = LockOptions {
+                session_name,
+                monitor_retries,
+                monitor_retry_time,
+                try_once,
+                wait_time: wait_time(defaults.wait_time),
+                ..defaults
+            };
             let lock = Lock::new(client, options).map_err(|error| failed(error.into()))?;
             return Ok(Self::Lock(lock, key));
         }
-        let mut options = SemaphoreOptions::new(order.prefix.clone(), order.holders);
-        options.session_name.clone_from(&order.session_name);
-        options.monitor_retries = order.monitor_retries;
-        options.monitor_retry_time = MONITOR_RETRY_TIME;
-        options.try_once = try_once;
-        if try_once {
-            options.wait_time = order.timeout;
-        }
+        let defaults = SemaphoreOptions::new(order.prefix.clone(), order.holders);
+        let options = SemaphoreOptions {
+            session_name,
+            monitor_retries,
+            monitor_retry_time,
+            try_once,
+            wait_time: wait_time(defaults.wait_time),
+            ..defaults
+        };
         let semaphore = Semaphore::new(client, options).map_err(|error| failed(error.into()))?;
         Ok(Self::Semaphore(semaphore, order.holders, order.prefix.clone()))
     }
