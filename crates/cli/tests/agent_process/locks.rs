@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
 use client::lock::{Lock, LockOptions};
@@ -20,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 use types::GoDuration;
 
-use super::support::{Agent, PATIENCE, command, text};
+use super::support::{Agent, text, until};
 
 /// The time of a candidate's session. The server may take twice that.
 const TTL: Duration = Duration::from_secs(2);
@@ -54,7 +53,7 @@ fn a_lock_that_is_lost_ends_the_child_and_all_it_started() {
     let pid = folder.path().join("pid");
     let agent = ready(&[]);
     let child = format!("sh -c 'echo $$ > {}; exec sleep 1000'; echo survived", pid.display());
-    let holder = start(&agent, &["lock", "-verbose", "jobs", &child]);
+    let holder = agent.spawn_consul(&["lock", "-verbose", "jobs", &child]);
     until(|| fs::read_to_string(&pid).is_ok_and(|pid| pid.ends_with('\n')));
     let key = "/v1/kv/jobs/.lock";
     assert_eq!(agent.http("DELETE", key, ""), (200, "true".to_owned()));
@@ -82,7 +81,7 @@ fn signals_reach_the_child_and_those_that_end_the_command_end_it() {
         got = file("got").display(),
         ready = file("ready").display()
     );
-    let holder = start(&agent, &["lock", "-child-exit-code", "jobs", &child]);
+    let holder = agent.spawn_consul(&["lock", "-child-exit-code", "jobs", &child]);
     until(|| file("ready").exists());
     signal(&holder, Signal::USR1);
     until(|| fs::read_to_string(file("got")).is_ok_and(|got| got == "usr1\n"));
@@ -105,14 +104,14 @@ fn a_lock_that_others_hold_is_waited_for_or_not() {
         file("held").display(),
         file("go").display()
     );
-    let first = start(&agent, &["lock", "jobs", &wait]);
+    let first = agent.spawn_consul(&["lock", "jobs", &wait]);
     until(|| file("held").exists());
     let output = lock(&agent, &["-timeout=100ms", "jobs", "echo no"]);
     assert_eq!(
         (output.status.code(), text(&output.stderr).as_str(), text(&output.stdout).as_str()),
         (Some(1), "Shutdown triggered or timeout during lock acquisition\n", "")
     );
-    let second = start(&agent, &["lock", "jobs", "echo mine"]);
+    let second = agent.spawn_consul(&["lock", "jobs", "echo mine"]);
     until(|| agent.http("GET", "/v1/session/list", "").1.matches("\"ID\"").count() == 2);
     fs::write(file("go"), "").unwrap();
     assert!(first.wait_with_output().unwrap().status.success());
@@ -129,7 +128,8 @@ fn a_semaphore_has_as_many_holders_as_it_says() {
         file("held").display(),
         file("go").display()
     );
-    let holders: Vec<_> = (0..4).map(|_| start(&agent, &["lock", "-n=2", "jobs", &wait])).collect();
+    let holders: Vec<_> =
+        (0..4).map(|_| agent.spawn_consul(&["lock", "-n=2", "jobs", &wait])).collect();
     let held = || fs::read_to_string(file("held")).unwrap_or_default().lines().count();
     // All four are contenders, and two of them hold a slot.
     until(|| agent.http("GET", "/v1/kv/jobs?keys", "").1.matches("jobs/").count() == 5);
@@ -336,29 +336,9 @@ fn ready(words: &[&str]) -> Agent {
 }
 
 fn lock(agent: &Agent, words: &[&str]) -> std::process::Output {
-    start(agent, &[&["lock"], words].concat()).wait_with_output().unwrap()
-}
-
-fn start(agent: &Agent, words: &[&str]) -> Child {
-    command()
-        .args(words)
-        .env("CONSUL_HTTP_ADDR", format!("127.0.0.1:{}", agent.ports[0]))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    agent.spawn_consul(&[&["lock"], words].concat()).wait_with_output().unwrap()
 }
 
 fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
-}
-
-/// Waits for a state.
-fn until(is_so: impl Fn() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < until, "it does not come to pass");
-        park_timeout(Duration::from_millis(5));
-    }
 }

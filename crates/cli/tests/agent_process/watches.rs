@@ -4,12 +4,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::park_timeout;
-use std::time::{Duration, Instant};
 
-use super::support::{Agent, PATIENCE, command, free_ports, text};
+use super::support::{Agent, PATIENCE, command, free_ports, text, until_some};
 
 #[test]
 fn a_handler_of_the_command_runs_at_the_start_and_after_each_change() {
@@ -18,7 +16,7 @@ fn a_handler_of_the_command_runs_at_the_start_and_after_each_change() {
     agent.await_line("Consul agent running!");
     let seen = folder.path().join("seen");
     let handler = format!("cat >> {0}; echo index $CONSUL_INDEX >> {0}", seen.display());
-    let mut watch = start(&agent, &["watch", "-type=key", "-key=k", &handler]);
+    let mut watch = agent.spawn_consul(&["watch", "-type=key", "-key=k", &handler]);
     until_file(&seen, |seen| seen.starts_with("null\nindex "));
     agent.http("PUT", "/v1/kv/k", "one");
     until_file(&seen, |seen| {
@@ -42,7 +40,7 @@ fn a_handler_of_the_command_that_fails_ends_the_watch() {
         ),
     ] {
         let words = [&["watch", "-type=nodes"], words].concat();
-        let output = start(&agent, &words).wait_with_output().unwrap();
+        let output = agent.spawn_consul(&words).wait_with_output().unwrap();
         assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), error));
     }
 }
@@ -53,7 +51,7 @@ fn a_handler_that_does_not_read_gets_a_large_state_all_the_same() {
     agent.await_line("Consul agent running!");
     agent.http("PUT", "/v1/kv/k", &"x".repeat(400_000));
     let words = ["watch", "-type=key", "-key=k", "kill -INT $PPID"];
-    let output = start(&agent, &words).wait_with_output().unwrap();
+    let output = agent.spawn_consul(&words).wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
@@ -238,17 +236,6 @@ fn watches_reach_an_agent_that_listens_elsewhere() {
     until_file(&seen, |seen| seen.starts_with("[{\"ID\":"));
 }
 
-fn start(agent: &Agent, words: &[&str]) -> Child {
-    command()
-        .args(words)
-        .env("CONSUL_HTTP_ADDR", format!("127.0.0.1:{}", agent.ports[0]))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
 fn interrupt(child: &Child) {
     let pid = rustix::process::Pid::from_child(child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
@@ -256,30 +243,23 @@ fn interrupt(child: &Child) {
 
 /// Waits until the content of a file is as wanted.
 fn until_file(file: &Path, wanted: impl Fn(&str) -> bool) {
-    let until = Instant::now() + PATIENCE;
-    loop {
+    until_some(|| {
         let content = fs::read_to_string(file).unwrap_or_default();
-        if wanted(&content) {
-            return;
+        match wanted(&content) {
+            true => Ok(()),
+            false => Err(format!("{}: {content}", file.display())),
         }
-        assert!(Instant::now() < until, "{}: {content}", file.display());
-        park_timeout(Duration::from_millis(5));
-    }
+    });
 }
 
 /// Waits until the agent has noted what so many watches delivered.
 fn until_remembered(data: &Path, count: usize) {
-    let until = Instant::now() + PATIENCE;
-    loop {
+    until_some(|| {
         let files = fs::read_dir(data.join("watches")).map_or(0, |files| {
             files.filter(|file| file.as_ref().unwrap().path().extension().is_none()).count()
         });
-        if files == count {
-            return;
-        }
-        assert!(Instant::now() < until, "{files} files");
-        park_timeout(Duration::from_millis(5));
-    }
+        if files == count { Ok(()) } else { Err(format!("{files} files")) }
+    });
 }
 
 /// Takes HTTP requests, one a connection, and answers each with this status.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
 /// Longer than any step takes on a busy machine.
@@ -96,14 +96,13 @@ impl Agent {
 
     /// Asks again and again until the answer contains what is wanted.
     pub(crate) fn until(&self, ask: &dyn Fn(&Self) -> String, wanted: &str) {
-        let until = Instant::now() + PATIENCE;
-        loop {
+        until_some(|| {
             let answer = ask(self);
-            if answer.contains(wanted) {
-                return;
+            match answer.contains(wanted) {
+                true => Ok(()),
+                false => Err(format!("there is no {wanted:?} in {answer}")),
             }
-            assert!(Instant::now() < until, "there is no {wanted:?} in {answer}");
-        }
+        });
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -154,6 +153,18 @@ impl Agent {
         let output = command().args(words).env("CONSUL_HTTP_ADDR", address).output().unwrap();
         (output.status.code().unwrap(), text(&output.stdout))
     }
+
+    /// Starts a command of the command line that runs on beside the test.
+    pub(crate) fn spawn_consul(&self, words: &[&str]) -> Child {
+        command()
+            .args(words)
+            .env("CONSUL_HTTP_ADDR", format!("127.0.0.1:{}", self.ports[0]))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
 }
 
 impl Drop for Agent {
@@ -162,6 +173,23 @@ impl Drop for Agent {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = self.reader.take().map(JoinHandle::join);
+    }
+}
+
+/// Waits for something that leaves no trace to wait at.
+pub(crate) fn until(is_so: impl Fn() -> bool) {
+    until_some(|| is_so().then_some(()).ok_or_else(|| "it does not come to pass".to_owned()));
+}
+
+/// Looks again and again until there is what is wanted; an error says what is there instead.
+pub(crate) fn until_some<T>(look: impl Fn() -> Result<T, String>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(instead) => assert!(Instant::now() < until, "{instead}"),
+        }
+        park_timeout(Duration::from_millis(5));
     }
 }
 
