@@ -8,6 +8,7 @@ use types::Datacenter;
 use crate::erased::AnyQuery;
 use crate::error::CallError;
 use crate::options::ReadOptions;
+use crate::remote::{Outgoing, RemoteAction};
 use crate::response::ReadFacts;
 
 /// Work that is neither a change nor a single read: it asks one question after another,
@@ -16,11 +17,14 @@ use crate::response::ReadFacts;
 ///
 /// It is a machine without I/O. `server` asks what it wants to know, and hands it the
 /// answers until it is done; questions take the one way of all reads.
-pub trait Action: Send + 'static {
+pub trait Action: RemoteAction + Send + 'static {
     /// The RPC name, `PreparedQuery.Execute`.
     const NAME: &'static str;
     /// What the caller gets.
     type Reply: Send + Sync + 'static;
+
+    /// What its questions have in common: where it is run, for whom, how fresh.
+    fn options(&self) -> &ReadOptions;
 
     /// What to ask first.
     fn start(&self) -> Question;
@@ -81,6 +85,15 @@ pub struct Outside<'o> {
 pub trait AnyAction: Send + 'static {
     /// See [`Action::NAME`].
     fn name(&self) -> &'static str;
+    /// See [`Action::options`].
+    fn options(&self) -> &ReadOptions;
+    /// See [`RemoteAction::to_request`].
+    fn to_request(&self) -> Option<Outgoing>;
+    /// See [`RemoteAction::decode_reply`]. The reply is the action's `Reply`.
+    fn decode_reply(
+        &self,
+        bytes: &[u8],
+    ) -> Result<(Box<dyn Any + Send + Sync>, ReadFacts), CallError>;
     /// See [`Action::start`].
     fn start(&self) -> Question;
     /// See [`Action::handle_answer`]. The reply is the action's `Reply`.
@@ -94,6 +107,21 @@ pub trait AnyAction: Send + 'static {
 impl<A: Action> AnyAction for A {
     fn name(&self) -> &'static str {
         A::NAME
+    }
+
+    fn options(&self) -> &ReadOptions {
+        Action::options(self)
+    }
+
+    fn to_request(&self) -> Option<Outgoing> {
+        RemoteAction::to_request(self)
+    }
+
+    fn decode_reply(
+        &self,
+        bytes: &[u8],
+    ) -> Result<(Box<dyn Any + Send + Sync>, ReadFacts), CallError> {
+        RemoteAction::decode_reply(self, bytes)
     }
 
     fn start(&self) -> Question {

@@ -12,6 +12,7 @@ use types::coordinate::NodeCoordinate;
 use types::{Datacenter, GoDuration, Index, SessionId};
 
 use crate::error::CallError;
+use crate::remote::{RemoteCommand, RemoteQuery};
 
 /// A change of the replicated state.
 ///
@@ -19,7 +20,7 @@ use crate::error::CallError;
 /// [`Command::prepare`] on the leader to [`Command::apply`], which runs on every
 /// server. Encoded (msgpack, the fields of `reference/rpc-wire.md` section 16) it
 /// is what the Raft log holds behind its tag.
-pub trait Command: Serialize + DeserializeOwned + Send + Sync + 'static {
+pub trait Command: RemoteCommand + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// First byte of the log entry (`reference/raft-and-snapshots.md` section 7).
     /// Commands of the same tag are told apart by their fields, as in Consul.
     const TAG: u8;
@@ -134,7 +135,7 @@ impl LeaderMemory for NoMemory {
 
 /// A read of the replicated state. Two equal queries are the same question: the
 /// machinery answers all who ask it with one evaluation.
-pub trait Query: Clone + Eq + Hash + Send + Sync + 'static {
+pub trait Query: RemoteQuery + Clone + Eq + Hash + Send + Sync + 'static {
     /// The RPC name, `Health.ServiceNodes`.
     const NAME: &'static str;
     /// Whether results are kept until the state they came from changes. False for

@@ -6,6 +6,7 @@ use store::{AnyTable, State, Tx};
 use crate::call::Command;
 use crate::erased::AnyCommand;
 use crate::error::CallError;
+use crate::remote::MethodDef;
 use crate::request::Request;
 use crate::response::Call;
 
@@ -21,6 +22,8 @@ pub struct Domain {
     pub records: &'static [RecordDef],
     /// Its HTTP routes.
     pub routes: &'static [Route],
+    /// Its methods on the server port.
+    pub methods: &'static [MethodDef],
 }
 
 /// Decodes a command from what follows its tag.

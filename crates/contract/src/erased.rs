@@ -10,10 +10,13 @@ use std::sync::Arc;
 use acl::{Authorizer, PermissionDenied};
 use bytes::Bytes;
 use store::{Reader, Store, Tx};
-use types::{Datacenter, Index};
+use types::{Datacenter, Index, SecretId};
 
 use crate::call::{Command, Interest, LeaderMemory, LeaderView, Query};
 use crate::error::CallError;
+use crate::options::ReadOptions;
+use crate::remote::{DecodeReply, Outgoing, RemoteCommand, RemoteQuery};
+use crate::response::ReadFacts;
 
 /// Bit of a tag that says: a server that does not know the command may skip it
 /// (`reference/raft-and-snapshots.md` section 7).
@@ -50,6 +53,10 @@ pub trait AnyCommand: Send + Sync + 'static {
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Box<dyn Any + Send>, CallError>;
     /// See [`Command::prune`]. It outlives the command, which the log takes away.
     fn pruner(&self) -> PruneReply;
+    /// See [`RemoteCommand::to_request`].
+    fn to_request(&self, token: &SecretId) -> Option<Outgoing>;
+    /// See [`RemoteCommand::reply_decoder`]. The reply is the command's `Reply`.
+    fn reply_decoder(&self) -> DecodeReply;
 }
 
 impl<C: Command> AnyCommand for C {
@@ -107,6 +114,14 @@ impl<C: Command> AnyCommand for C {
             Err(_) => unreachable!("a command's reply has the command's reply type"),
         }
     }
+
+    fn to_request(&self, token: &SecretId) -> Option<Outgoing> {
+        RemoteCommand::to_request(self, token)
+    }
+
+    fn reply_decoder(&self) -> DecodeReply {
+        RemoteCommand::reply_decoder(self)
+    }
 }
 
 /// A [`Query`] of unknown type.
@@ -121,6 +136,13 @@ pub trait AnyQuery: Send + Sync + 'static {
     fn evaluate(&self, who: &Authorizer, reader: &mut Reader<'_>) -> Result<Evaluated, CallError>;
     /// See [`Query::interest`]. None for a reply that is not the query's.
     fn interest<'q>(&'q self, reply: &dyn Any) -> Option<Interest<'q>>;
+    /// See [`RemoteQuery::to_request`].
+    fn to_request(&self, options: &ReadOptions) -> Option<Outgoing>;
+    /// See [`RemoteQuery::decode_reply`]. The reply is the query's `Reply`.
+    fn decode_reply(
+        &self,
+        bytes: &[u8],
+    ) -> Result<(Arc<dyn Any + Send + Sync>, ReadFacts), CallError>;
     /// For comparison with another query of the same type.
     fn as_any(&self) -> &dyn Any;
     /// Whether the other is the same question.
@@ -169,6 +191,17 @@ impl<Q: Query> AnyQuery for Q {
 
     fn interest<'q>(&'q self, reply: &dyn Any) -> Option<Interest<'q>> {
         Query::interest(self, reply.downcast_ref()?)
+    }
+
+    fn to_request(&self, options: &ReadOptions) -> Option<Outgoing> {
+        RemoteQuery::to_request(self, options)
+    }
+
+    fn decode_reply(
+        &self,
+        bytes: &[u8],
+    ) -> Result<(Arc<dyn Any + Send + Sync>, ReadFacts), CallError> {
+        RemoteQuery::decode_reply(self, bytes)
     }
 
     fn as_any(&self) -> &dyn Any {

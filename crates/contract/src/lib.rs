@@ -24,6 +24,7 @@ pub mod erased;
 pub mod error;
 pub mod lone_leader;
 pub mod options;
+pub mod remote;
 pub mod request;
 pub mod response;
 
@@ -39,6 +40,7 @@ pub use erased::{AnyCommand, AnyQuery, Evaluated, PruneReply, QueryKey, SKIPPABL
 pub use error::{CallError, ErrorKind};
 pub use lone_leader::LoneLeader;
 pub use options::{Consistency, ReadOptions};
+pub use remote::{MethodClass, MethodDef, Outgoing, RemoteCall};
 pub use request::{AgentFacts, Params, Request};
 pub use response::{
     ActionCall, Body, CacheKind, Call, Encoding, Facts, ReadCall, ReadFacts, Response, Show,

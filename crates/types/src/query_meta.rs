@@ -1,12 +1,12 @@
 //! What is told of a read in its body (`QueryMeta`, `reference/rpc-wire.md` section 5).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{GoDuration, Index};
 
 /// What is told beside the rows of a read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct QueryMeta {
     /// The index of the rows.
     pub index: Index,
@@ -15,9 +15,10 @@ pub struct QueryMeta {
     pub last_contact: GoDuration,
     /// Whether the cluster has a leader.
     pub known_leader: bool,
-    /// `leader`, `consistent` or `stale`.
+    /// `leader`, `consistent` or `stale`. Whoever reads it knows what was asked for.
+    #[serde(skip_deserializing)]
     pub consistency_level: &'static str,
-    /// Always false: whoever asks gets the rows.
+    /// Whether there are no rows because whoever asks has them already.
     pub not_modified: bool,
     /// 0 for a read of the state, 1 for a stream of events.
     pub backend: u8,

@@ -283,3 +283,47 @@ proptest! {
         let _ = msgpack::from_slice::<Sample>(&bytes[..at]);
     }
 }
+
+/// A struct whose fields do not come in order.
+#[derive(Serialize)]
+struct Unordered {
+    m: u8,
+    z: Vec<u8>,
+    c: &'static str,
+}
+
+#[derive(Serialize)]
+struct Beside {
+    a: u8,
+    d: Option<u8>,
+    zz: bool,
+}
+
+#[derive(Serialize)]
+struct AsOne {
+    a: u8,
+    c: &'static str,
+    d: Option<u8>,
+    m: u8,
+    z: Vec<u8>,
+    zz: bool,
+}
+
+#[test]
+fn two_structs_are_joined_into_one_map_in_order() {
+    let main = Unordered { m: 1, z: vec![2; 40], c: "c" };
+    let beside = Beside { a: 3, d: None, zz: true };
+    let as_one = AsOne { a: 3, c: "c", d: None, m: 1, z: vec![2; 40], zz: true };
+    let mut joined = b"before".to_vec();
+    msgpack::write_joined(&mut joined, &main, &beside);
+    assert_eq!(joined, [b"before".to_vec(), msgpack::to_vec(&as_one)].concat());
+    let mut other_way = Vec::new();
+    msgpack::write_joined(&mut other_way, &beside, &main);
+    assert_eq!(other_way, msgpack::to_vec(&as_one));
+}
+
+#[test]
+#[should_panic(expected = "only a struct can be joined")]
+fn a_list_cannot_be_joined_with_a_struct() {
+    msgpack::write_joined(&mut Vec::new(), &[1, 2], &Beside { a: 3, d: None, zz: true });
+}

@@ -69,7 +69,6 @@ impl JobStore for KvJobStore {
                 session: session.clone(),
                 ..KvEntry::default()
             },
-            ..KvCommand::default()
         };
         let (delegate, token) = (self.delegate.clone(), self.token.clone());
         Box::pin(async move { delegate.write_typed(command, &token).await })

@@ -26,6 +26,8 @@ pub struct AutopilotSet {
     pub token: SecretId,
 }
 
+impl contract::remote::RemoteCommand for AutopilotSet {}
+
 impl Command for AutopilotSet {
     const TAG: u8 = 9;
     const NAME: &'static str = "Operator.AutopilotSetConfiguration";

@@ -24,6 +24,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<AutopilotSet>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
+    methods: &[],
 };
 
 #[cfg(test)]

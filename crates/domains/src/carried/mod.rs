@@ -44,5 +44,11 @@ pub fn for_each(state: &State, kind: u8, visit: impl FnMut(&CarriedRecord)) {
 }
 
 /// What is carried.
-pub const DOMAIN: Domain =
-    Domain { name: "carried", tables: &[&CARRIED], commands: &[], records: &[], routes: &[] };
+pub const DOMAIN: Domain = Domain {
+    name: "carried",
+    tables: &[&CARRIED],
+    commands: &[],
+    records: &[],
+    routes: &[],
+    methods: &[],
+};

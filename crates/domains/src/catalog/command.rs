@@ -15,6 +15,8 @@ use super::{access, apply, validate};
 #[serde(transparent)]
 pub struct Register(pub RegisterRequest);
 
+impl contract::remote::RemoteCommand for Register {}
+
 impl Command for Register {
     const TAG: u8 = 0;
     const NAME: &'static str = "Catalog.Register";
@@ -68,6 +70,8 @@ impl Register {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Deregister(pub DeregisterRequest);
+
+impl contract::remote::RemoteCommand for Deregister {}
 
 impl Command for Deregister {
     const TAG: u8 = 1;

@@ -64,6 +64,8 @@ pub struct UpdateVirtualIpReply {
     pub unassigned_from: Option<Vec<PeeredServiceName>>,
 }
 
+impl contract::remote::RemoteCommand for UpdateVirtualIp {}
+
 impl Command for UpdateVirtualIp {
     const TAG: u8 = 43;
     const NAME: &'static str = "Internal.AssignManualServiceVIPs";

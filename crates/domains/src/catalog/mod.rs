@@ -62,6 +62,7 @@ pub const DOMAIN: Domain = Domain {
     ],
     records: RECORDS,
     routes: endpoint::ROUTES,
+    methods: &[],
 };
 
 /// In the order in which Consul writes them.

@@ -30,6 +30,8 @@ pub struct CatalogNodes {
     pub filter: RowFilter,
 }
 
+impl contract::remote::RemoteQuery for CatalogNodes {}
+
 impl Query for CatalogNodes {
     const NAME: &'static str = "Catalog.ListNodes";
     type Reply = Vec<Arc<Node>>;
@@ -65,6 +67,8 @@ pub struct CatalogServices {
     /// `filter=`, applied to instances.
     pub filter: RowFilter,
 }
+
+impl contract::remote::RemoteQuery for CatalogServices {}
 
 impl Query for CatalogServices {
     const NAME: &'static str = "Catalog.ListServices";
@@ -138,6 +142,8 @@ pub struct CatalogService {
     pub filter: RowFilter,
 }
 
+impl contract::remote::RemoteQuery for CatalogService {}
+
 impl Query for CatalogService {
     const NAME: &'static str = "Catalog.ServiceNodes";
     type Reply = Vec<ServiceNode>;
@@ -189,6 +195,8 @@ pub struct NodeServices {
     /// Its instances by id.
     pub services: BTreeMap<String, Arc<NodeService>>,
 }
+
+impl contract::remote::RemoteQuery for CatalogNode {}
 
 impl Query for CatalogNode {
     const NAME: &'static str = "Catalog.NodeServices";
@@ -245,6 +253,8 @@ pub struct NodeServiceList {
     /// Its instances.
     pub services: Option<Vec<Arc<NodeService>>>,
 }
+
+impl contract::remote::RemoteQuery for CatalogNodeServices {}
 
 impl Query for CatalogNodeServices {
     const NAME: &'static str = "Catalog.NodeServiceList";
@@ -338,6 +348,8 @@ pub enum PtrTarget {
     Service(types::ServiceName),
 }
 
+impl contract::remote::RemoteQuery for PtrLookup {}
+
 impl Query for PtrLookup {
     const NAME: &'static str = "Catalog.ReverseLookup";
     type Reply = Option<PtrTarget>;
@@ -380,6 +392,8 @@ pub(crate) struct GatewayServices {
     pub(crate) gateway: String,
 }
 
+impl contract::remote::RemoteQuery for GatewayServices {}
+
 impl Query for GatewayServices {
     const NAME: &'static str = "Catalog.GatewayServices";
     type Reply = Vec<()>;
@@ -403,6 +417,8 @@ pub struct VirtualIp {
     /// The service.
     pub service: String,
 }
+
+impl contract::remote::RemoteQuery for VirtualIp {}
 
 impl Query for VirtualIp {
     const NAME: &'static str = "Catalog.VirtualIPForService";

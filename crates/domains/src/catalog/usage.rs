@@ -148,6 +148,8 @@ pub(super) fn delete_service(tx: &mut Tx<'_>, key: &[u8]) -> Option<Arc<ServiceR
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Usage;
 
+impl contract::remote::RemoteQuery for Usage {}
+
 impl Query for Usage {
     const NAME: &'static str = "Operator.Usage";
     const KEPT: bool = false;

@@ -59,6 +59,8 @@ pub enum CaReply {
     Serial(u64),
 }
 
+impl contract::remote::RemoteCommand for CaCommand {}
+
 impl Command for CaCommand {
     const TAG: u8 = 13;
     const NAME: &'static str = "ConnectCA.Apply";

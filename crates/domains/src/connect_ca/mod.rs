@@ -26,6 +26,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<CaCommand>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
+    methods: &[],
 };
 
 #[cfg(test)]

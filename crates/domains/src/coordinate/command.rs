@@ -21,6 +21,8 @@ pub struct CoordinateBatch {
 /// Only leaders write batches, each for its own datacenter.
 static OWN_DATACENTER: Datacenter = Datacenter::EMPTY;
 
+impl contract::remote::RemoteCommand for CoordinateBatch {}
+
 impl Command for CoordinateBatch {
     const TAG: u8 = 6;
     const SKIPPABLE: bool = true;
@@ -91,6 +93,8 @@ impl Serialize for CoordinateUpdate {
         CoordinateBatch { rows: vec![self.row()] }.serialize(serializer)
     }
 }
+
+impl contract::remote::RemoteCommand for CoordinateUpdate {}
 
 impl Command for CoordinateUpdate {
     const TAG: u8 = CoordinateBatch::TAG;

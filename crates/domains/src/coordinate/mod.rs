@@ -30,6 +30,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<CoordinateBatch>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
+    methods: &[],
 };
 
 #[cfg(test)]

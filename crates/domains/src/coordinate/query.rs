@@ -17,6 +17,8 @@ pub struct CoordinatesOfNodes {
     pub segment: Option<String>,
 }
 
+impl contract::remote::RemoteQuery for CoordinatesOfNodes {}
+
 impl Query for CoordinatesOfNodes {
     const NAME: &'static str = "Coordinate.ListNodes";
     type Reply = Vec<Arc<NodeCoordinate>>;
@@ -44,6 +46,8 @@ pub struct CoordinatesOfNode {
     /// Only those of this segment.
     pub segment: Option<String>,
 }
+
+impl contract::remote::RemoteQuery for CoordinatesOfNode {}
 
 impl Query for CoordinatesOfNode {
     const NAME: &'static str = "Coordinate.Node";

@@ -35,6 +35,8 @@ pub enum FederationStateOp {
     Delete,
 }
 
+impl contract::remote::RemoteCommand for FederationStateCommand {}
+
 impl Command for FederationStateCommand {
     const TAG: u8 = 30;
     const NAME: &'static str = "FederationState.Apply";

@@ -21,6 +21,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<FederationStateCommand>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
+    methods: &[],
 };
 
 #[cfg(test)]

@@ -12,5 +12,11 @@ pub(crate) use query::{keep_visible, with_checks};
 use contract::Domain;
 
 /// Health.
-pub const DOMAIN: Domain =
-    Domain { name: "health", tables: &[], commands: &[], records: &[], routes: endpoint::ROUTES };
+pub const DOMAIN: Domain = Domain {
+    name: "health",
+    tables: &[],
+    commands: &[],
+    records: &[],
+    routes: endpoint::ROUTES,
+    methods: &[],
+};

@@ -25,6 +25,8 @@ pub struct HealthNode {
     pub filter: RowFilter,
 }
 
+impl contract::remote::RemoteQuery for HealthNode {}
+
 impl Query for HealthNode {
     const NAME: &'static str = "Health.NodeChecks";
     type Reply = Vec<Arc<HealthCheck>>;
@@ -61,6 +63,8 @@ pub struct HealthChecksOfService {
     /// `filter=`.
     pub filter: RowFilter,
 }
+
+impl contract::remote::RemoteQuery for HealthChecksOfService {}
 
 impl Query for HealthChecksOfService {
     const NAME: &'static str = "Health.ServiceChecks";
@@ -104,6 +108,8 @@ pub struct HealthState {
     /// `filter=`.
     pub filter: RowFilter,
 }
+
+impl contract::remote::RemoteQuery for HealthState {}
 
 impl Query for HealthState {
     const NAME: &'static str = "Health.ChecksInState";
@@ -153,6 +159,8 @@ pub struct HealthService {
     /// `filter=`.
     pub filter: RowFilter,
 }
+
+impl contract::remote::RemoteQuery for HealthService {}
 
 impl Query for HealthService {
     const NAME: &'static str = "Health.ServiceNodes";

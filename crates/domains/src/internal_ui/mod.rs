@@ -25,6 +25,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[],
     records: &[],
     routes: endpoint::ROUTES,
+    methods: &[],
 };
 
 #[cfg(test)]

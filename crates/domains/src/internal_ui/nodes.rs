@@ -126,6 +126,8 @@ fn keep_visible(who: &Authorizer, rows: Vec<NodeRow>) -> Pruned<Vec<NodeRow>> {
     kept
 }
 
+impl contract::remote::RemoteQuery for NodeDump {}
+
 impl Query for NodeDump {
     const NAME: &'static str = "Internal.NodeDump";
     type Reply = Vec<NodeRow>;
@@ -150,6 +152,8 @@ impl Query for NodeDump {
         Ok(reply)
     }
 }
+
+impl contract::remote::RemoteQuery for NodeInfo {}
 
 impl Query for NodeInfo {
     const NAME: &'static str = "Internal.NodeInfo";

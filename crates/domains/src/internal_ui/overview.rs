@@ -76,6 +76,8 @@ fn worst<'c>(checks: impl Iterator<Item = &'c HealthCheck>) -> Status {
     worst
 }
 
+impl contract::remote::RemoteQuery for CatalogOverview {}
+
 impl Query for CatalogOverview {
     const NAME: &'static str = "Internal.CatalogOverview";
     type Reply = Overview;

@@ -42,6 +42,8 @@ pub struct ServiceListing {
     connected_with_gateway: bool,
 }
 
+impl contract::remote::RemoteQuery for ServiceDump {}
+
 impl Query for ServiceDump {
     const NAME: &'static str = "Internal.ServiceDump";
     type Reply = Services;
@@ -93,6 +95,8 @@ pub struct ExportedServices {
     /// The peer.
     pub peer: String,
 }
+
+impl contract::remote::RemoteQuery for ExportedServices {}
 
 impl Query for ExportedServices {
     const NAME: &'static str = "Internal.ExportedServicesForPeer";

@@ -69,6 +69,8 @@ struct IntentionDecision {
     has_exact: bool,
 }
 
+impl contract::remote::RemoteQuery for ServiceTopology {}
+
 impl Query for ServiceTopology {
     const NAME: &'static str = "Internal.ServiceTopology";
     type Reply = Topology;

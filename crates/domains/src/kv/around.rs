@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use acl::{Authorizer, PermissionDenied};
 use contract::{Found, Pruned, Query};
+use serde::{Deserialize, Serialize};
 use store::Reader;
 use types::Index;
 use types::similar::similar;
@@ -26,7 +27,8 @@ pub struct KvAround {
 }
 
 /// What stands near a key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct Around {
     /// When the key was deleted, if it was and the tombstone is still there.
     pub deleted_at: Option<Index>,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use store::{Store, Tx};
 use thiserror::Error;
 use types::kv::KvEntry;
-use types::{Datacenter, Index, SecretId, SessionId};
+use types::{Datacenter, Index, SessionId};
 
 use super::access;
 use super::table::{self, KVS, TOMBSTONES, Tombstone};
@@ -25,9 +25,6 @@ pub struct KvCommand {
     /// Key, value, flags; for some operations also the session or the expected index.
     #[serde(rename = "DirEnt")]
     pub entry: KvEntry,
-    /// The token, on the wire only.
-    #[serde(skip_serializing_if = "SecretId::is_empty")]
-    pub token: SecretId,
 }
 
 /// What to do with a key. The texts are the wire's.

@@ -107,7 +107,7 @@ fn delete(request: &Request) -> Result<Call, CallError> {
 }
 
 fn write(request: &Request, op: KvOp, entry: KvEntry) -> Call {
-    let command = KvCommand { datacenter: request.datacenter(), op, entry, ..KvCommand::default() };
+    let command = KvCommand { datacenter: request.datacenter(), op, entry };
     Call::write(command, &request.token)
 }
 

@@ -16,6 +16,7 @@ mod around;
 mod command;
 mod endpoint;
 mod query;
+mod remote;
 mod table;
 
 pub(crate) use access::{
@@ -37,4 +38,5 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<KvCommand>(), CommandDef::of::<TombstoneReap>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
+    methods: remote::METHODS,
 };

@@ -48,6 +48,8 @@ pub enum PreparedQueryReply {
     Done,
 }
 
+impl contract::remote::RemoteCommand for PreparedQueryCommand {}
+
 impl Command for PreparedQueryCommand {
     const TAG: u8 = 7;
     const NAME: &'static str = "PreparedQuery.Apply";

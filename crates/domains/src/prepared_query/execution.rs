@@ -197,9 +197,15 @@ impl Execution {
     }
 }
 
+impl contract::remote::RemoteAction for Execution {}
+
 impl Action for Execution {
     const NAME: &'static str = PreparedQueryResolve::NAME;
     type Reply = ExecuteResponse;
+
+    fn options(&self) -> &ReadOptions {
+        &self.options
+    }
 
     fn start(&self) -> Question {
         let resolve = PreparedQueryResolve(self.request.clone());

@@ -29,6 +29,8 @@ pub struct QueryInstances {
     pub peer: String,
 }
 
+impl contract::remote::RemoteQuery for QueryInstances {}
+
 impl Query for QueryInstances {
     const NAME: &'static str = "PreparedQuery.ExecuteRemote";
     type Reply = Vec<CheckServiceNode>;
@@ -97,6 +99,8 @@ pub struct QueryOrder {
     /// The nodes, of which equally near ones stay in this order.
     pub nodes: Vec<NodeName>,
 }
+
+impl contract::remote::RemoteQuery for QueryOrder {}
 
 impl Query for QueryOrder {
     const NAME: &'static str = "PreparedQuery.Order";

@@ -45,6 +45,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<PreparedQueryCommand>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
+    methods: &[],
 };
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use super::{access, uuid};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PreparedQueries;
 
+impl contract::remote::RemoteQuery for PreparedQueries {}
+
 impl Query for PreparedQueries {
     const NAME: &'static str = "PreparedQuery.List";
     type Reply = Vec<Arc<PreparedQuery>>;
@@ -43,6 +45,8 @@ pub struct PreparedQueryGet {
     /// The id.
     pub id: String,
 }
+
+impl contract::remote::RemoteQuery for PreparedQueryGet {}
 
 impl Query for PreparedQueryGet {
     const NAME: &'static str = "PreparedQuery.Get";
@@ -88,6 +92,8 @@ pub struct PreparedQueryExplain {
     pub segment: String,
 }
 
+impl contract::remote::RemoteQuery for PreparedQueryExplain {}
+
 impl Query for PreparedQueryExplain {
     const NAME: &'static str = "PreparedQuery.Explain";
     const KEPT: bool = false;
@@ -122,9 +128,15 @@ pub struct Explanation {
     pub options: ReadOptions,
 }
 
+impl contract::remote::RemoteAction for Explanation {}
+
 impl Action for Explanation {
     const NAME: &'static str = PreparedQueryExplain::NAME;
     type Reply = ExplainResponse;
+
+    fn options(&self) -> &ReadOptions {
+        &self.options
+    }
 
     fn start(&self) -> Question {
         Question { query: Arc::new(self.query.clone()), options: self.options.clone() }

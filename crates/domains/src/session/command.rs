@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use store::{State, Store, Tx};
 use types::check::Status;
 use types::session::{Behavior, Session};
-use types::{Datacenter, GoDuration, SecretId, SessionId, uuid};
+use types::{Datacenter, GoDuration, SessionId, uuid};
 
 use super::access;
 use super::table::{LOCK_DELAYS, LockDelay, SESSIONS, SESSIONS_BY_CHECK, SESSIONS_BY_NODE, exists};
@@ -33,9 +33,6 @@ pub struct SessionCommand {
     pub op: SessionOp,
     /// The session to make; of one to end or to renew only the id counts.
     pub session: Session,
-    /// The token, on the wire only.
-    #[serde(skip_serializing_if = "SecretId::is_empty")]
-    pub token: SecretId,
 }
 
 /// What to do with a session. The texts are the wire's.
@@ -66,6 +63,8 @@ pub enum SessionReply {
     /// The session that lives on.
     Renewed([Arc<Session>; 1]),
 }
+
+impl contract::remote::RemoteCommand for SessionCommand {}
 
 impl Command for SessionCommand {
     const TAG: u8 = 3;

@@ -54,7 +54,7 @@ fn named(request: &Request) -> Result<Session, CallError> {
 
 fn write(request: &Request, op: SessionOp, session: Session) -> Result<Call, CallError> {
     let datacenter = request.datacenter();
-    let command = SessionCommand { datacenter, op, session, ..SessionCommand::default() };
+    let command = SessionCommand { datacenter, op, session };
     Ok(Call::write(command, &request.token))
 }
 

@@ -31,6 +31,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<SessionCommand>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
+    methods: &[],
 };
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub struct TxnReply {
     pub errors: Vec<TxnError>,
 }
 
+impl contract::remote::RemoteCommand for TxnCommand {}
+
 impl Command for TxnCommand {
     const TAG: u8 = 8;
     const NAME: &'static str = "Txn.Apply";

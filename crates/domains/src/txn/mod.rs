@@ -35,6 +35,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<TxnCommand>()],
     records: &[],
     routes: endpoint::ROUTES,
+    methods: &[],
 };
 
 #[cfg(test)]

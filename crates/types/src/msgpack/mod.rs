@@ -22,7 +22,7 @@ mod write;
 pub use read::{from_prefix, from_slice};
 pub use skip::value_len;
 pub use value::Value;
-pub use write::{to_vec, write};
+pub use write::{to_vec, write, write_joined};
 
 use std::fmt;
 

@@ -3,6 +3,7 @@
 use serde::ser::{self, Serialize, Serializer};
 
 use super::Error;
+use super::skip::{Head, skip_value, take_head};
 
 /// The bytes of `value`.
 ///
@@ -16,22 +17,83 @@ pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 
 /// Appends the bytes of `value` to `out`. Panics as [`to_vec`].
 pub fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    let mut writer = Writer { out, fields: Vec::new(), scratch: Vec::new() };
+    let mut writer = Writer { out, fields: Vec::new(), scratch: Vec::new(), joined: None };
     value.serialize(&mut writer).expect("a vocabulary struct's Serialize cannot fail");
+}
+
+/// Appends two structs as one map, with the fields of both in order: what Go makes of a
+/// struct that embeds another. Of the two, `beside` is the small one: what `value` holds is
+/// written once, in its place. Reading needs nothing like it: each struct is read for itself,
+/// and passes over the fields of the other.
+///
+/// # Panics
+/// As [`to_vec`], and when one of the two is no struct or has a field of the other.
+pub fn write_joined<A, B>(out: &mut Vec<u8>, value: &A, beside: &B)
+where
+    A: Serialize + ?Sized,
+    B: Serialize + ?Sized,
+{
+    let beside = to_vec(beside);
+    let joined = Some(Joined::of(&beside));
+    let mut writer = Writer { out, fields: Vec::new(), scratch: Vec::new(), joined };
+    value.serialize(&mut writer).expect("a vocabulary struct's Serialize cannot fail");
+    assert!(writer.joined.is_none(), "only a struct can be joined with another");
 }
 
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
     /// Fields of the structs that are being written, outermost struct first.
-    fields: Vec<Field>,
+    fields: Vec<Field<'a>>,
     /// Room to put a struct's fields in order.
     scratch: Vec<u8>,
+    /// What goes into the next struct besides its own fields.
+    joined: Option<Joined<'a>>,
 }
 
-struct Field {
-    name: &'static str,
+struct Field<'a> {
+    name: &'a [u8],
     start: usize,
     end: usize,
+}
+
+/// Fields that were written already, in order.
+#[derive(Default)]
+struct Joined<'a> {
+    count: usize,
+    entries: &'a [u8],
+}
+
+impl<'a> Joined<'a> {
+    /// The fields of a struct that was written for itself.
+    fn of(written: &'a [u8]) -> Self {
+        let mut entries = written;
+        let Ok(Head::Map(count)) = take_head(&mut entries) else {
+            panic!("only a struct can be joined with another");
+        };
+        Self { count, entries }
+    }
+
+    /// Takes the next field, if its name is before this one.
+    fn take_before(&mut self, name: Option<&[u8]>) -> Option<(&'a [u8], &'a [u8])> {
+        const WHOLE: &str = "what was written by this module is whole";
+        if self.count == 0 {
+            return None;
+        }
+        let mut rest = self.entries;
+        let Ok(Head::Raw(len)) = take_head(&mut rest) else { unreachable!("{WHOLE}") };
+        let (next, mut rest) = rest.split_at(len);
+        if let Some(name) = name {
+            assert_ne!(next, name, "a field of both structs");
+            if next > name {
+                return None;
+            }
+        }
+        skip_value(&mut rest).expect(WHOLE);
+        let entry = &self.entries[..self.entries.len() - rest.len()];
+        self.entries = rest;
+        self.count -= 1;
+        Some((next, entry))
+    }
 }
 
 impl Writer<'_> {
@@ -365,25 +427,40 @@ struct Sorted<'w, 'a> {
     /// How many entries of `Writer::fields` belong to structs further out.
     first: usize,
     body: usize,
+    /// Fields of another struct that are still to be written. Putting each in its place
+    /// at once spares the sorting, if the struct's own fields come in order.
+    joined: Joined<'a>,
 }
 
 impl<'w, 'a> Sorted<'w, 'a> {
     fn begin(writer: &'w mut Writer<'a>, len: usize) -> Self {
-        writer.head(0x80, 0xde, len);
+        let joined = writer.joined.take().unwrap_or_default();
+        writer.head(0x80, 0xde, len + joined.count);
         let (first, body) = (writer.fields.len(), writer.out.len());
-        Self { writer, first, body }
+        Self { writer, first, body, joined }
     }
 
     fn add<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
+        self.add_joined(Some(name.as_bytes()));
         let start = self.writer.out.len();
         self.writer.raw(name.as_bytes());
         value.serialize(&mut *self.writer)?;
         let end = self.writer.out.len();
-        self.writer.fields.push(Field { name, start, end });
+        self.writer.fields.push(Field { name: name.as_bytes(), start, end });
         Ok(())
     }
 
-    fn finish(self) -> Result<(), Error> {
+    fn add_joined(&mut self, before: Option<&[u8]>) {
+        while let Some((name, entry)) = self.joined.take_before(before) {
+            let start = self.writer.out.len();
+            self.writer.out.extend_from_slice(entry);
+            let end = self.writer.out.len();
+            self.writer.fields.push(Field { name, start, end });
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        self.add_joined(None);
         self.writer.sort_fields(self.first, self.body);
         Ok(())
     }
