@@ -20,7 +20,7 @@ mod value;
 mod write;
 
 pub use read::{from_prefix, from_slice};
-pub use skip::value_len;
+pub use skip::{Extent, extent, value_len};
 pub use value::Value;
 pub use write::{to_vec, write, write_joined};
 
@@ -39,6 +39,9 @@ pub enum Error {
     /// More than [`MAX_DEPTH`] levels.
     #[error("msgpack: more than {MAX_DEPTH} levels")]
     TooDeep,
+    /// More values than the reader wants to see.
+    #[error("msgpack: more than {0} values")]
+    TooMany(usize),
     /// A byte that starts no value.
     #[error("msgpack: unknown marker 0x{0:02x}")]
     UnknownMarker(u8),

@@ -68,33 +68,33 @@ fn take_len<const N: usize>(input: &mut &[u8]) -> Result<usize, Error> {
 
 /// Steps over one value.
 pub(super) fn skip_value(input: &mut &[u8]) -> Result<(), Error> {
-    // How many values are left on each level that is open.
-    let mut open: Vec<u64> = vec![1];
-    while let Some(left) = open.last_mut() {
-        if *left == 0 {
-            open.pop();
-            continue;
+    // How many values are left on the innermost level that is open, and on those around it.
+    let mut left: u64 = 1;
+    let mut around: Vec<u64> = Vec::new();
+    loop {
+        while left == 0 {
+            let Some(outer) = around.pop() else { return Ok(()) };
+            left = outer;
         }
-        *left -= 1;
+        left -= 1;
         let bytes = match take_head(input)? {
             Head::Array(len) => {
-                open.push(len as u64);
+                around.push(std::mem::replace(&mut left, len as u64));
                 0
             }
             Head::Map(len) => {
-                open.push(len as u64 * 2);
+                around.push(std::mem::replace(&mut left, len as u64 * 2));
                 0
             }
             Head::Raw(len) => len,
             Head::Extension(len) => len.checked_add(1).ok_or(Error::UnexpectedEnd)?,
             _ => 0,
         };
-        if open.len() > MAX_DEPTH + 1 {
+        if around.len() > MAX_DEPTH {
             return Err(Error::TooDeep);
         }
         *input = input.get(bytes..).ok_or(Error::UnexpectedEnd)?;
     }
-    Ok(())
 }
 
 /// How many bytes the first value in `bytes` takes; `None` when it is not all
@@ -109,4 +109,57 @@ pub fn value_len(bytes: &[u8]) -> Result<Option<usize>, Error> {
         Err(Error::UnexpectedEnd) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// How far the first value of some bytes reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// It is all there, and this many bytes long.
+    Whole(usize),
+    /// It is not all there: at least this many bytes are missing, never zero.
+    Short(usize),
+}
+
+/// How far the first value in `bytes` reaches if it consists of at most `values_max` values,
+/// itself, members and keys counted. For sockets: the answer says how much to read, and the
+/// work is bounded however often it is asked for.
+///
+/// # Errors
+/// [`Error::TooMany`], and bytes that no more bytes can make into a value.
+pub fn extent(bytes: &[u8], values_max: usize) -> Result<Extent, Error> {
+    let mut rest = bytes;
+    let mut to_come: u64 = 1;
+    let mut seen = 0;
+    let short = |missing: u64| Ok(Extent::Short(usize::try_from(missing).unwrap_or(usize::MAX)));
+    while to_come > 0 {
+        if to_come > (values_max - seen) as u64 {
+            return Err(Error::TooMany(values_max));
+        }
+        let head = match take_head(&mut rest) {
+            Ok(head) => head,
+            // A value is a byte at least.
+            Err(Error::UnexpectedEnd) => return short(to_come),
+            Err(error) => return Err(error),
+        };
+        seen += 1;
+        to_come -= 1;
+        let len = match head {
+            Head::Array(len) => {
+                to_come += len as u64;
+                0
+            }
+            Head::Map(len) => {
+                to_come += len as u64 * 2;
+                0
+            }
+            Head::Raw(len) => len,
+            Head::Extension(len) => len.saturating_add(1),
+            _ => 0,
+        };
+        match rest.get(len..) {
+            Some(behind) => rest = behind,
+            None => return short((len - rest.len()) as u64 + to_come),
+        }
+    }
+    Ok(Extent::Whole(bytes.len() - rest.len()))
 }
