@@ -117,11 +117,10 @@ impl Security {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_packet<'p>(&self, packet: &'p [u8]) -> Result<Cow<'p, [u8]>, OpenError> {
-        let rest = match split_label(packet)? {
-            Some((label, rest)) if label == self.label => rest,
-            None if self.label.is_empty() => packet,
-            other => return Err(wrong_label(other.map_or(&[], |(label, _)| label))),
-        };
+        let (label, rest) = split_label(packet)?;
+        if label != self.label {
+            return Err(wrong_label(label));
+        }
         let Some(keyring) = &self.keyring else { return Ok(Cow::Borrowed(rest)) };
         match open(keyring, &self.label, rest) {
             Ok(plain) => Ok(Cow::Owned(plain)),
@@ -158,16 +157,16 @@ impl Security {
     }
 }
 
-/// The label in front of some bytes, and what is behind it.
-pub(super) fn split_label(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, OpenError> {
+/// The label in front of some bytes, empty if there is none, and what is behind it.
+pub(super) fn split_label(bytes: &[u8]) -> Result<(&[u8], &[u8]), OpenError> {
     if bytes.first() != Some(&(MessageType::HasLabel as u8)) {
-        return Ok(None);
+        return Ok((&[], bytes));
     }
     let &length = bytes.get(1).ok_or(OpenError::LabelTruncated)?;
     if length == 0 {
         return Err(OpenError::LabelEmpty);
     }
-    bytes[2..].split_at_checked(usize::from(length)).map(Some).ok_or(OpenError::LabelTruncated)
+    bytes[2..].split_at_checked(usize::from(length)).ok_or(OpenError::LabelTruncated)
 }
 
 pub(super) fn wrong_label(label: &[u8]) -> OpenError {

@@ -193,7 +193,7 @@ impl StreamReader {
                         }
                         self.at = wanted;
                     }
-                    let label = seal::split_label(rest)?.map_or(&[][..], |(label, _)| label);
+                    let (label, _) = seal::split_label(rest)?;
                     if label != security.label {
                         return Err(seal::wrong_label(label).into());
                     }
