@@ -1,6 +1,7 @@
 //! Repository chores: `cargo xtask <chore>`.
 
 mod bench;
+mod cluster;
 mod conformance;
 mod durability;
 mod linearizability;
@@ -25,8 +26,11 @@ const USAGE: &str = "usage: cargo xtask <chore>
                 [--short] [--restarts N] [--seed N] [--consul BIN]
   linearizability
                 check-and-set, locks and transactions of concurrent clients on a server that is
-                killed and paused: what they saw has an order that explains it
-                [--short] [--seconds N] [--seed N] [--consul BIN]
+                killed and paused, or on several that are also cut off, moved and left without
+                room: what they saw has an order that explains it
+                [--short] [--servers N] [--seconds N] [--seed N] [--consul BIN]
+  cluster       clusters of real agents, walked through as an operator would
+                [walk] [compose] [--consul BIN]
   snapshot-interop
                 restore a real Consul's snapshot here and ours there  [--consul BIN] [--real BIN]
   sim           simulate clusters under faults, seed by seed; `sim --help` lists its options
@@ -63,6 +67,7 @@ fn run() -> anyhow::Result<ExitCode> {
             conformance::run(root, options, &mut |text| say(&mut out, text))
         }
         ["sim", options @ ..] => sim::run(root, options),
+        ["cluster", options @ ..] => cluster::run(root, options, &mut |text| say(&mut out, text)),
         ["snapshot-interop", options @ ..] => {
             snapshot_interop::run(root, options, &mut |text| say(&mut out, text))
         }

@@ -1,7 +1,9 @@
 //! The linearizability test: what concurrent clients see of a real server, with
 //! check-and-set, locks and transactions over several keys, while it is killed, restarted
-//! and paused, could have come from a machine that does one thing at a time.
+//! and paused, could have come from a machine that does one thing at a time. With several
+//! servers these are also cut off from each other, moved, and left without room.
 //!
+//! - `faults`: what happens to several servers.
 //! - `model`: that machine.
 //! - `workload`: what clients ask.
 //! - `wire`: how they ask it over HTTP.
@@ -12,6 +14,7 @@
 //! clients hang up early, so that this happens to a server that lives, too.
 
 mod exclusion;
+mod faults;
 mod model;
 mod verdict;
 mod wire;
@@ -24,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::linearizability::Operation;
@@ -44,6 +48,9 @@ const IMPATIENT: usize = 2;
 const PATIENCE_SHORT: Duration = Duration::from_millis(60);
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// With several servers there is another one to ask.
+const PATIENCE_OF_MANY: Duration = Duration::from_secs(3);
+
 /// Between acts of one client, so that histories stay small enough to be searched.
 const THINK_MS_MAX: u64 = 12;
 
@@ -53,11 +60,12 @@ struct Options {
     seconds: u64,
     seed: Option<u64>,
     consul: Option<PathBuf>,
+    servers: usize,
 }
 
 impl Options {
     fn parse(words: &[&str]) -> anyhow::Result<Self> {
-        let mut options = Self { seconds: SECONDS, seed: None, consul: None };
+        let mut options = Self { seconds: SECONDS, seed: None, consul: None, servers: 1 };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let mut value = || words.next().with_context(|| format!("{word} needs a value"));
@@ -65,11 +73,13 @@ impl Options {
                 "--short" => options.seconds = SECONDS_SHORT,
                 "--seconds" => options.seconds = value()?.parse().context("--seconds")?,
                 "--seed" => options.seed = Some(value()?.parse().context("--seed")?),
+                "--servers" => options.servers = value()?.parse().context("--servers")?,
                 "--consul" => options.consul = Some(value()?.into()),
                 _ => bail!("linearizability knows no {word}"),
             }
         }
         ensure!(options.seconds > 0, "--seconds must be above zero");
+        ensure!(options.servers % 2 == 1, "--servers must be odd");
         Ok(options)
     }
 }
@@ -86,9 +96,11 @@ pub(super) fn run(
     let options = Options::parse(words)?;
     let consul = crate::live::server::program(root, options.consul.as_deref())?;
     let seed = options.seed.unwrap_or_else(|| fastrand::Rng::new().u64(..1 << 32));
-    say(&format!("linearizability: {} s on {}, seed {seed}\n", options.seconds, consul.display()));
+    let (seconds, servers) = (options.seconds, options.servers);
+    let path = consul.display();
+    say(&format!("linearizability: {seconds} s on {servers} of {path}, seed {seed}\n"));
     let folder = tempfile::Builder::new().prefix("proconsul-linearizability-").tempdir()?;
-    let histories = record(&options, &consul, folder.path(), seed)?;
+    let histories = record(&options, &consul, folder.path(), seed, say)?;
     let report = verdict::judge(&histories);
     say(&format!("linearizability: {report}\n"));
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -99,21 +111,44 @@ type Histories = Vec<Vec<Operation<Act>>>;
 
 /// What all clients share.
 struct Shared {
-    address: SocketAddr,
+    /// Where servers answer, each of which a client may ask.
+    addresses: Mutex<Vec<SocketAddr>>,
     start: Instant,
     is_over: AtomicBool,
     sessions: Sessions,
+    patience: Duration,
 }
 
-fn record(options: &Options, consul: &Path, folder: &Path, seed: u64) -> anyhow::Result<Histories> {
+/// What is asked and disturbed.
+enum Subject {
+    One(Site, Running),
+    Many(faults::Site),
+}
+
+fn record(
+    options: &Options,
+    consul: &Path,
+    folder: &Path,
+    seed: u64,
+    say: &mut dyn FnMut(&str),
+) -> anyhow::Result<Histories> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let site = Site::new(consul, folder, folder, &mut random)?;
-    let server = site.start_and_lead()?;
+    let (subject, addresses, patience) = if options.servers == 1 {
+        let site = Site::new(consul, folder, folder, &mut random)?;
+        let server = site.start_and_lead()?;
+        let address = server.address;
+        (Subject::One(site, server), vec![address], PATIENCE)
+    } else {
+        let site = faults::Site::start(options.servers, consul, folder, &mut random, say)?;
+        let addresses = site.addresses();
+        (Subject::Many(site), addresses, PATIENCE_OF_MANY)
+    };
     let shared = Shared {
-        address: server.address,
+        addresses: Mutex::new(addresses),
         start: Instant::now(),
         is_over: AtomicBool::new(false),
         sessions: Sessions::default(),
+        patience,
     };
     let until = shared.start + Duration::from_secs(options.seconds);
     let (faults, clients) = std::thread::scope(|scope| {
@@ -124,7 +159,14 @@ fn record(options: &Options, consul: &Path, folder: &Path, seed: u64) -> anyhow:
                 scope.spawn(move || run_client(number, random, shared))
             })
             .collect();
-        let faults = disturb(&site, server, until, &mut random);
+        let faults = match subject {
+            Subject::One(site, server) => disturb(&site, server, until, &mut random),
+            Subject::Many(mut site) => {
+                let outcome = site.disturb(until, &shared.addresses, &mut random);
+                say(&format!("linearizability: {:?}\n", site.happened));
+                outcome
+            }
+        };
         shared.is_over.store(true, Ordering::SeqCst);
         let clients: Vec<_> =
             clients.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
@@ -168,10 +210,14 @@ type Done = Vec<(usize, Operation<Act>)>;
 fn run_client(number: usize, random: fastrand::Rng, shared: &Shared) -> anyhow::Result<Done> {
     let mut think = fastrand::Rng::with_seed(number as u64);
     let mut client = Client::new(number, random);
-    let patience = if number < IMPATIENT { PATIENCE_SHORT } else { PATIENCE };
+    let patience = if number < IMPATIENT { PATIENCE_SHORT } else { shared.patience };
     let mut done = Vec::new();
     while !shared.is_over.load(Ordering::SeqCst) {
-        match Connection::open_patient(shared.address, patience) {
+        let address = {
+            let addresses = shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+            addresses[think.usize(..addresses.len())]
+        };
+        match Connection::open_patient(address, patience) {
             Ok(connection) => act(&mut client, &mut think, connection, shared, &mut done)?,
             Err(_) => pause(Duration::from_millis(2)),
         }

@@ -1,7 +1,10 @@
 //! A real server, for the chores that ask one and take it away.
 //!
 //! - `http`: a kept connection.
+//! - `cluster`, `network`: several agents, and what is between them.
 //! - `server`: starting, pausing and killing the server, a real process.
 
+pub(crate) mod cluster;
 pub(crate) mod http;
+pub(crate) mod network;
 pub(crate) mod server;

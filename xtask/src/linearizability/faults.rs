@@ -1,0 +1,258 @@
+//! What happens to a cluster while clients ask: servers are killed, stand still, are cut off,
+//! have full disks and come back with other addresses. A quorum is left, or comes back.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use rustix::process::Signal;
+
+use crate::live::cluster::Cluster;
+use crate::live::network::Network;
+use crate::live::server::pause;
+
+/// Small timings, and a log that is often cut, so that snapshots are sent too.
+const WORDS: &[&str] = &[
+    "-retry-interval=1s",
+    "-hcl=performance { raft_multiplier = 1 }",
+    "-hcl=raft_snapshot_threshold = 500",
+    "-hcl=raft_trailing_logs = 200",
+    "-hcl=raft_snapshot_interval = \"1s\"",
+    "-hcl=limits { http_max_conns_per_client = 1000 }",
+];
+
+/// A cluster has a leader again within this time after the last fault of a round is over.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// Room of a server that has a file system of its own.
+const DISK_MEGABYTES: u32 = 64;
+
+/// What can happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    KillOne,
+    KillLeader,
+    KillAll,
+    PauseOne,
+    PauseLeader,
+    /// The leader hears and is heard of nobody.
+    CutOffLeader,
+    /// One server is not heard, but hears.
+    Mute,
+    /// Two servers do not hear each other; the third hears both.
+    Bridge,
+    FillDisk,
+    ChangeAddress,
+    ChangeAllAddresses,
+}
+
+const ANYWHERE: &[Fault] =
+    &[Fault::KillOne, Fault::KillLeader, Fault::KillAll, Fault::PauseOne, Fault::PauseLeader];
+const WITH_LINKS: &[Fault] = &[
+    Fault::CutOffLeader,
+    Fault::CutOffLeader,
+    Fault::Mute,
+    Fault::Bridge,
+    Fault::ChangeAddress,
+    Fault::ChangeAllAddresses,
+];
+
+/// The cluster under test.
+pub(super) struct Site {
+    cluster: Cluster,
+    faults: Vec<Fault>,
+    disks: Vec<Disk>,
+    /// What happened, by name and number.
+    pub(super) happened: Vec<(String, u32)>,
+}
+
+impl Site {
+    /// Starts this many servers, on hosts of their own where this machine lets them, and
+    /// waits until one leads.
+    pub(super) fn start(
+        servers: usize,
+        consul: &Path,
+        folder: &Path,
+        random: &mut fastrand::Rng,
+        say: &mut dyn FnMut(&str),
+    ) -> anyhow::Result<Self> {
+        let network = Network::namespaces(random).unwrap_or_else(|reason| {
+            say(&format!("no links are cut and no addresses changed: {reason}\n"));
+            Network::loopback(random)
+        });
+        let mut faults = ANYWHERE.to_vec();
+        if network.has_links() {
+            faults.extend(WITH_LINKS);
+        }
+        let mut cluster = Cluster::new(network, folder);
+        cluster.add_servers(servers, consul, WORDS)?;
+        let mut disks = Vec::new();
+        for machine in &cluster.machines {
+            match Disk::mount(machine.data()) {
+                Ok(disk) => disks.push(disk),
+                Err(error) => say(&format!("no disk is filled: {error:#}\n")),
+            }
+        }
+        if disks.len() == servers {
+            faults.push(Fault::FillDisk);
+        }
+        cluster.start_all()?;
+        cluster.until_leader(LEADER_TIMEOUT)?;
+        Ok(Self { cluster, faults, disks, happened: Vec::new() })
+    }
+
+    /// Where the servers answer.
+    pub(super) fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        self.cluster.machines.iter().map(|machine| machine.http()).collect()
+    }
+
+    /// Disturbs the cluster until then, and lets it heal after each fault.
+    pub(super) fn disturb(
+        &mut self,
+        until: Instant,
+        addresses: &Mutex<Vec<std::net::SocketAddr>>,
+        random: &mut fastrand::Rng,
+    ) -> anyhow::Result<()> {
+        while Instant::now() < until {
+            pause(Duration::from_millis(random.u64(300..2000)));
+            let fault = self.faults[random.usize(..self.faults.len())];
+            self.strike(fault, addresses, random).with_context(|| format!("{fault:?}"))?;
+            self.count(fault);
+            let healed = self.cluster.until_leader(LEADER_TIMEOUT);
+            healed.with_context(|| format!("after {fault:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, fault: Fault) {
+        let name = format!("{fault:?}");
+        match self.happened.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => self.happened.push((name, 1)),
+        }
+    }
+
+    fn strike(
+        &mut self,
+        fault: Fault,
+        addresses: &Mutex<Vec<std::net::SocketAddr>>,
+        random: &mut fastrand::Rng,
+    ) -> anyhow::Result<()> {
+        let count = self.cluster.machines.len();
+        let any = random.usize(..count);
+        let leader = self.cluster.leader().unwrap_or(any);
+        let mut moment = |range: std::ops::Range<u64>| Duration::from_millis(random.u64(range));
+        let machines = &mut self.cluster.machines;
+        match fault {
+            Fault::KillOne | Fault::KillLeader => {
+                let one = if fault == Fault::KillOne { any } else { leader };
+                machines[one].kill()?;
+                pause(moment(0..3000));
+                machines[one].start()?;
+            }
+            Fault::KillAll => {
+                machines.iter_mut().try_for_each(|machine| machine.kill())?;
+                pause(moment(0..500));
+                self.cluster.start_all()?;
+            }
+            Fault::PauseOne | Fault::PauseLeader => {
+                let one = if fault == Fault::PauseOne { any } else { leader };
+                machines[one].signal(Signal::STOP)?;
+                pause(moment(50..3000));
+                machines[one].signal(Signal::CONT)?;
+            }
+            Fault::CutOffLeader => {
+                let pairs = (0..count).filter(|other| *other != leader);
+                let pairs: Vec<_> =
+                    pairs.flat_map(|other| [(leader, other), (other, leader)]).collect();
+                self.cut(&pairs, moment(500..5000))?;
+            }
+            Fault::Mute => {
+                let others = (0..count).filter(|other| *other != any);
+                let pairs: Vec<_> = others.map(|other| (any, other)).collect();
+                self.cut(&pairs, moment(500..5000))?;
+            }
+            Fault::Bridge => {
+                let other = (any + 1) % count;
+                self.cut(&[(any, other), (other, any)], moment(500..5000))?;
+            }
+            Fault::FillDisk => {
+                let ballast = self.disks[leader].fill()?;
+                pause(moment(500..3000));
+                fs::remove_file(ballast)?;
+            }
+            Fault::ChangeAddress | Fault::ChangeAllAddresses => {
+                let all = fault == Fault::ChangeAllAddresses;
+                let moved: Vec<usize> = if all { (0..count).collect() } else { vec![any] };
+                for one in &moved {
+                    self.cluster.machines[*one].kill()?;
+                }
+                for one in &moved {
+                    let mut host = self.cluster.machines[*one].host.clone();
+                    self.cluster.network.change_address(&mut host)?;
+                    self.cluster.machines[*one].host = host;
+                }
+                // As a DNS name or a script would tell them to each.
+                self.cluster.join_by_address(0);
+                *addresses.lock().unwrap_or_else(PoisonError::into_inner) = self.addresses();
+                self.cluster.start_all()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts links for a while.
+    fn cut(&self, pairs: &[(usize, usize)], time: Duration) -> anyhow::Result<()> {
+        let (machines, network) = (&self.cluster.machines, &self.cluster.network);
+        for (from, to) in pairs {
+            network.cut(&machines[*from].host, &machines[*to].host)?;
+        }
+        pause(time);
+        for (from, _) in pairs {
+            network.heal(&machines[*from].host)?;
+        }
+        Ok(())
+    }
+}
+
+/// A small file system in memory, under a server's data.
+struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    fn mount(folder: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let options = format!("size={DISK_MEGABYTES}m");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder);
+        let output = mount.output().context("mount")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "mount: {}", said.trim());
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Takes all the room there is, with a file that is returned.
+    fn fill(&self) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join("ballast");
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
+        loop {
+            match file.write_all(&[1; 4096]) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(path),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: an agent that is being killed may still have it open.
+        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
+    }
+}
