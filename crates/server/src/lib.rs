@@ -23,15 +23,20 @@ mod coordinates;
 mod duties;
 mod federation;
 pub mod fsm;
+pub mod gossip;
 pub mod leader;
+mod leave;
 pub mod live;
 pub mod lock_delay;
 mod memory;
 mod metrics;
 mod operator;
+pub mod peers;
 pub mod raft_host;
 pub mod rate_limit;
 mod read;
+mod reconcile;
+mod server_member;
 mod session_expiry;
 mod snapshot_archive;
 pub mod state_file;
@@ -40,12 +45,14 @@ mod testing;
 pub mod usage;
 mod write;
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use acl::Authorizer;
 use contract::CallError;
 use store::Store;
+use tokio::sync::watch;
 use types::autopilot::AutopilotConfiguration;
 use types::{Datacenter, GoDuration, SecretId};
 
@@ -53,10 +60,12 @@ pub use read::Answer;
 pub use snapshot_archive::{Archive, Restored, SavedSnapshot, check_archive};
 
 use crate::duties::Duties;
+use crate::gossip::{Gossip, NoGossip};
 use crate::live::LiveQueries;
 use crate::lock_delay::LockDelays;
 use crate::memory::Memory;
 use crate::metrics::CallMetrics;
+use crate::peers::{NoPeers, Peers};
 use crate::raft_host::RaftHost;
 use crate::rate_limit::{Asked, Caller, Class, RequestLimiter, RequestLimits};
 
@@ -113,6 +122,17 @@ struct Shared {
     metrics: CallMetrics,
     limiter: RequestLimiter,
     duties: Duties,
+    surroundings: OnceLock<Surroundings>,
+    /// Whether the leader that this server is has taken on its duties.
+    established: watch::Sender<bool>,
+    /// Whether this server is about to leave, and takes on no more calls.
+    leaving: AtomicBool,
+}
+
+/// What a server has around it.
+struct Surroundings {
+    peers: Arc<dyn Peers>,
+    gossip: Arc<dyn Gossip>,
 }
 
 impl Server {
@@ -128,9 +148,36 @@ impl Server {
         let memory = Memory::new(lock_delays);
         let (metrics, limiter) = (CallMetrics::new(), RequestLimiter::default());
         let duties = Duties::default();
-        let shared = Shared { options, store, live, raft, memory, metrics, limiter, duties };
+        let shared = Shared {
+            options,
+            store,
+            live,
+            raft,
+            memory,
+            metrics,
+            limiter,
+            duties,
+            surroundings: OnceLock::new(),
+            // Until somebody does a leader's duties there are none to wait for.
+            established: watch::Sender::new(true),
+            leaving: AtomicBool::new(false),
+        };
         let shared = Arc::new(shared);
         Self { shared, caller: Caller::Server }
+    }
+
+    /// Tells the server how to reach others and the gossip pools, once. Before, it is alone.
+    pub fn connect(&self, peers: Arc<dyn Peers>, gossip: Arc<dyn Gossip>) {
+        let connected = self.shared.surroundings.set(Surroundings { peers, gossip });
+        assert!(connected.is_ok(), "a server is connected once");
+    }
+
+    pub(crate) fn peers(&self) -> &dyn Peers {
+        self.shared.surroundings.get().map_or(&NoPeers, |surroundings| &*surroundings.peers)
+    }
+
+    pub(crate) fn gossip(&self) -> &dyn Gossip {
+        self.shared.surroundings.get().map_or(&NoGossip, |surroundings| &*surroundings.gossip)
     }
 
     /// A handle that works on behalf of somebody, who may be limited.

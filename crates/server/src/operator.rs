@@ -119,7 +119,7 @@ impl Server {
                 Some(id)
             }
         };
-        self.raft().transfer_leadership(target).await.map_err(|error| error.to_call_error())
+        self.hand_over(target).await.map_err(|error| error.to_call_error())
     }
 
     /// Whether the holder of the token may look at the quorum.

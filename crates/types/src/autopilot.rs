@@ -179,6 +179,30 @@ impl From<&AutopilotState> for OperatorHealth {
     }
 }
 
+/// What a server says of its part in the consensus: the reply of `Status.RaftStats`
+/// (`reference/rpc-wire.md` sections 14 and 16).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ServerRaftStats {
+    /// How long ago it heard of the leader, as a Go duration; `0` on the leader, `never`.
+    pub last_contact: String,
+    /// The term of the end of its log.
+    pub last_term: u64,
+    /// The end of its log.
+    pub last_index: u64,
+}
+
+impl ServerRaftStats {
+    /// [`Self::last_contact`]; `None` for never, or for a text that says nothing.
+    pub fn since_contact(&self) -> Option<std::time::Duration> {
+        match self.last_contact.as_str() {
+            "never" => None,
+            "0" => Some(std::time::Duration::ZERO),
+            text => GoDuration::parse(text).ok().map(GoDuration::to_std),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +229,24 @@ mod tests {
             [r#"{"Foo":1}"#, r#"{"MaxTrailingLogs":-1}"#, r#"{"LastContactThreshold":"soon"}"#]
         {
             assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn contact_is_a_duration_or_a_word() {
+        let since = |text: &str| {
+            ServerRaftStats { last_contact: text.to_owned(), ..Default::default() }.since_contact()
+        };
+        let ms = std::time::Duration::from_millis;
+        for (text, expected) in [
+            ("0", Some(ms(0))),
+            ("never", None),
+            ("13.5ms", Some(std::time::Duration::from_micros(13_500))),
+            ("1m2s", Some(ms(62_000))),
+            ("soon", None),
+            ("", None),
+        ] {
+            assert_eq!(since(text), expected, "{text}");
         }
     }
 }

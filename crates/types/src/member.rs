@@ -42,6 +42,12 @@ pub struct MemberStatus(pub u8);
 impl MemberStatus {
     /// It answers.
     pub const ALIVE: MemberStatus = MemberStatus(1);
+    /// It said that it is about to leave.
+    pub const LEAVING: MemberStatus = MemberStatus(2);
+    /// It left in order.
+    pub const LEFT: MemberStatus = MemberStatus(3);
+    /// It does not answer any more.
+    pub const FAILED: MemberStatus = MemberStatus(4);
 
     /// The word for it: `none`, `alive`, `leaving`, `left` or `failed`; `unknown` beyond these.
     pub fn as_str(self) -> &'static str {

@@ -149,17 +149,16 @@ fn node_status(status: MemberStatus) -> &'static str {
     }
 }
 
-/// The servers that may vote from now on: healthy for long enough.
-pub fn promotions<'s>(
-    configuration: &AutopilotConfiguration,
-    state: &'s AutopilotState,
+/// The servers that may vote from now on: healthy for that many nanoseconds.
+pub fn promotions(
+    state: &AutopilotState,
+    stable_nanos: i128,
     now: Timestamp,
-) -> Vec<&'s AutopilotServer> {
-    let long_enough = configuration.server_stabilization_time.to_std().as_nanos() as i128;
+) -> Vec<&AutopilotServer> {
     let is_due = |server: &&AutopilotServer| {
         server.status == AutopilotServer::NON_VOTER
             && server.healthy
-            && now.unix_nanos() - server.stable_since.unix_nanos() >= long_enough
+            && now.unix_nanos() - server.stable_since.unix_nanos() >= stable_nanos
     };
     state.servers.values().filter(is_due).collect()
 }
@@ -178,12 +177,13 @@ pub fn removals<'s>(
         matches!(server.node_status.as_str(), "failed" | "none")
             && server.status != AutopilotServer::LEADER
     };
-    let (listeners, mut voters): (Vec<_>, Vec<_>) = state
+    let (mut listeners, mut voters): (Vec<_>, Vec<_>) = state
         .servers
         .values()
         .filter(is_dead)
         .partition(|server| server.status == AutopilotServer::NON_VOTER);
-    // Those that nobody knows any more go before those that may come back.
+    listeners.sort_by_key(|server| server.node_status == "none");
+    // Of the voters, those that nobody knows go before those that may come back.
     voters.sort_by_key(|server| server.node_status != "none");
     let all = state.voters.len();
     let at_once = all.saturating_sub(1) / 2;
@@ -302,9 +302,9 @@ mod tests {
         let listener = |id| ServerFacts { suffrage: Suffrage::Nonvoter, ..server(id) };
         let ill = ServerFacts { last_contact: None, ..listener("c") };
         let state = assess(&[leader("a"), listener("b"), ill, server("d")]);
-        let configuration = AutopilotConfiguration::default();
-        assert_eq!(ids(&promotions(&configuration, &state, at(9))), "");
-        assert_eq!(ids(&promotions(&configuration, &state, at(10))), "b");
+        let ten_seconds = 10_000_000_000;
+        assert_eq!(ids(&promotions(&state, ten_seconds, at(9))), "");
+        assert_eq!(ids(&promotions(&state, ten_seconds, at(10))), "b");
     }
 
     #[test]

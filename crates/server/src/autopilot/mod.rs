@@ -1,47 +1,59 @@
 //! Autopilot: the leader watches over the servers.
 //!
-//! [`health`] judges; this module gathers what it judges by, again and again while this
-//! server leads and whenever somebody asks.
+//! [`health`] judges, `acting` decides what is to be done, `membership` how a server comes
+//! and goes. This module gathers what they go by, again and again while this server leads,
+//! and carries out what they decide.
 
+mod acting;
 pub mod health;
+pub(crate) mod membership;
+mod stats;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use contract::{CallError, ReadOptions};
 use domains::autopilot::{AutopilotSet, configuration};
 use domains::catalog::{NODES, node_key};
+use raft::{Change, ServerId};
 use telemetry::names;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use types::autopilot::{AutopilotConfiguration, AutopilotState};
 use types::member::Member;
-use types::{Index, SecretId, Timestamp};
+use types::{SecretId, Timestamp};
 
-use self::health::{MemberFacts, ServerFacts, ServerHealth};
+use self::acting::{Pilot, Step};
+use self::health::{MemberFacts, ServerFacts};
+use self::stats::Known;
 use crate::Server;
 use crate::raft_host::RaftStats;
+use crate::server_member::ServerMember;
 
 /// How often the leader looks at the servers.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How often it does something about them.
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// How long to wait before the next try to write the first configuration.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Since when each server is as healthy as it is, by this leader's clock.
+/// What is known of the servers, by this leader's clock.
 #[derive(Debug, Default)]
 pub(crate) struct AutopilotMemory {
-    health: Mutex<ServerHealth>,
+    pilot: Mutex<Pilot>,
 }
 
 impl AutopilotMemory {
-    fn health(&self) -> MutexGuard<'_, ServerHealth> {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    fn pilot(&self) -> MutexGuard<'_, Pilot> {
+        self.pilot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Server {
-    /// How the servers are doing at this moment, as the leader sees them.
+    /// How the servers were doing when the leader, which is this server, last looked.
     ///
     /// # Errors
     /// Permission denied, or no way to the datacenter; without leadership there is no knowing.
@@ -52,80 +64,148 @@ impl Server {
     ) -> Result<AutopilotState, CallError> {
         self.check_datacenter(&options.datacenter)?;
         self.may_read_operator(&options.token)?;
-        self.judge_servers(members).await
+        self.wait_for_leadership().await?;
+        let known = self.shared.memory.autopilot.pilot().state().cloned();
+        match known {
+            Some(state) => Ok(state),
+            None => self.look_at_servers(members).await,
+        }
     }
 
-    async fn judge_servers(&self, members: &[Member]) -> Result<AutopilotState, CallError> {
-        self.wait_for_leadership().await?;
+    async fn look_at_servers(&self, members: &[Member]) -> Result<AutopilotState, CallError> {
+        let deadline = Instant::now() + LOOK_INTERVAL;
         let stats = self.raft().stats().await.map_err(|error| error.to_call_error())?;
+        let answers = stats::ask_all(self, &stats, members, deadline).await;
         let state = self.store().snapshot();
-        let mut servers = facts(&stats, members, Instant::now());
+        let mut servers = facts(&stats, members, &answers);
         for server in &mut servers {
             let Some(member) = &server.member else { continue };
             let node = state.peek(&NODES, node_key(&member.name).as_bytes());
             server.meta = node.and_then(|node| node.meta.clone());
         }
-        let first = &self.shared.options.autopilot;
-        let configuration = configuration(&state).unwrap_or(first);
+        let configuration = self.autopilot_configuration();
         let now = Timestamp::from(SystemTime::now());
         let memory = &self.shared.memory.autopilot;
-        Ok(memory.health().handle_servers(configuration, &servers, now))
+        Ok(memory.pilot().handle_servers(&configuration, &servers, now))
+    }
+
+    /// What autopilot goes by.
+    fn autopilot_configuration(&self) -> AutopilotConfiguration {
+        let state = self.store().snapshot();
+        configuration(&state).unwrap_or(&self.shared.options.autopilot).clone()
     }
 }
 
-/// What the leader knows of the servers of the configuration. What it replicates to them
-/// tells it all that it needs: nobody is asked.
-fn facts(stats: &RaftStats, members: &[Member], now: Instant) -> Vec<ServerFacts> {
+/// What the leader knows of the servers of the configuration: of itself, and of the others
+/// what they said when they were asked.
+fn facts(
+    stats: &RaftStats,
+    members: &[Member],
+    answers: &BTreeMap<ServerId, Known>,
+) -> Vec<ServerFacts> {
     let last = &stats.status.last;
+    let own = Known {
+        last_contact: Some(Duration::ZERO),
+        last_term: last.term.0,
+        last_index: last.index.0,
+    };
     let server_facts = |server: &raft::Server| {
         let leads = server.id == stats.status.id;
-        let follower = stats.followers.iter().find(|follower| follower.id == server.id);
-        let last_contact = follower.and_then(|follower| follower.last_contact);
-        let matched = follower.map_or(Index::ZERO, |follower| follower.matched);
-        // Where the logs match, the terms do: only a log that was never seen has another.
-        let last_term = if leads || matched > Index::ZERO { last.term.0 } else { 0 };
+        let known = if leads { Some(&own) } else { answers.get(&server.id) };
+        let known = known.copied().unwrap_or_default();
         ServerFacts {
             id: server.id.clone(),
             address: server.address.to_string(),
             suffrage: server.suffrage,
             leads,
-            member: member_of(&server.id.0, members),
+            member: member_of(&server.id, members).map(|found| MemberFacts {
+                name: found.name,
+                version: found.version,
+                status: found.status,
+            }),
             meta: None,
-            last_contact: match leads {
-                true => Some(Duration::ZERO),
-                false => last_contact.map(|at| now.saturating_duration_since(at)),
-            },
-            last_term,
-            last_index: if leads { last.index.0 } else { matched.0 },
+            last_contact: known.last_contact,
+            last_term: known.last_term,
+            last_index: known.last_index,
         }
     };
     stats.configuration.servers.iter().map(server_facts).collect()
 }
 
-fn member_of(id: &str, members: &[Member]) -> Option<MemberFacts> {
-    let member = members.iter().find(|m| m.tags.get("id").is_some_and(|known| known == id))?;
-    let build = member.tags.get("build").map_or("", String::as_str);
-    Some(MemberFacts {
-        name: member.name.clone(),
-        version: build.split(':').next().unwrap_or_default().to_owned(),
-        status: member.status,
-    })
+fn member_of(id: &ServerId, members: &[Member]) -> Option<ServerMember> {
+    members.iter().filter_map(ServerMember::parse).find(|server| server.id == *id)
 }
 
-/// Writes the first configuration if there is none, and looks at the servers, for as long
-/// as it runs: while this server leads.
-pub(crate) async fn run(server: &Server, members: watch::Receiver<Vec<Member>>) {
-    *server.shared.memory.autopilot.health() = ServerHealth::default();
+/// Writes the first configuration if there is none, tells that it is there, and then looks
+/// after the servers for as long as it runs: while this server leads.
+pub(crate) async fn run(
+    server: &Server,
+    mut members: watch::Receiver<Vec<Member>>,
+    established: impl FnOnce(),
+) {
+    let memory = &server.shared.memory.autopilot;
+    *memory.pilot() = Pilot::default();
     establish(server).await;
+    established();
+    tracing::info!(target: "agent.server.autopilot", "reconciliation now enabled");
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut reconciles = tokio::time::interval(RECONCILE_INTERVAL);
+    reconciles.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        looks.tick().await;
-        let present = members.borrow().clone();
-        // Without leadership this ends, and there is nothing to tell.
-        let Ok(state) = server.judge_servers(&present).await else { continue };
-        names::AUTOPILOT_HEALTHY.set([], f64::from(u8::from(state.healthy)));
-        names::AUTOPILOT_FAILURE_TOLERANCE.set([], state.failure_tolerance as f64);
+        let now = || Timestamp::from(SystemTime::now());
+        tokio::select! {
+            _ = looks.tick() => {
+                let present = members.borrow().clone();
+                look(server, &present).await;
+            }
+            _ = reconciles.tick() => {
+                let configuration = server.autopilot_configuration();
+                let steps = memory.pilot().reconcile(&configuration, now());
+                carry_out(server, steps).await;
+            }
+            // Who joined may replace one that failed.
+            Ok(()) = members.changed() => {
+                let present = members.borrow_and_update().clone();
+                look(server, &present).await;
+                let configuration = server.autopilot_configuration();
+                let steps = memory.pilot().give_up(&configuration, now());
+                carry_out(server, steps).await;
+            }
+        }
+    }
+}
+
+async fn look(server: &Server, members: &[Member]) {
+    // Without leadership this ends, and there is nothing to tell.
+    let Ok(state) = server.look_at_servers(members).await else { return };
+    names::AUTOPILOT_HEALTHY.set([], f64::from(u8::from(state.healthy)));
+    names::AUTOPILOT_FAILURE_TOLERANCE.set([], state.failure_tolerance as f64);
+}
+
+async fn carry_out(server: &Server, steps: Vec<Step>) {
+    for step in steps {
+        let outcome = match &step {
+            Step::Promote { id, address } => {
+                tracing::info!(target: "agent.server.autopilot", id, address, "Promoting server");
+                let (id, address) = (ServerId(id.as_str().into()), address.as_str().into());
+                let change = Change::AddVoter { id, address };
+                let changed = server.raft().change_membership(change, None).await;
+                changed.map(|_| ()).map_err(|error| error.to_string())
+            }
+            Step::ForceLeave { name } => {
+                tracing::info!(target: "agent.server.autopilot", name, "Attempting removal of failed server node");
+                server.gossip().force_leave(name).await
+            }
+            Step::Remove { id } => {
+                tracing::info!(target: "agent.server.autopilot", id, "removing stale server");
+                let removed = server.remove_server(&ServerId(id.as_str().into())).await;
+                removed.map_err(|error| error.to_string())
+            }
+        };
+        if let Err(error) = outcome {
+            tracing::error!(target: "agent.server.autopilot", ?step, error, "failed to do what the servers call for");
+        }
     }
 }
 
@@ -143,27 +223,4 @@ async fn establish(server: &Server) {
 async fn initialize(server: &Server, config: AutopilotConfiguration) -> Result<(), CallError> {
     let command = AutopilotSet { config, ..AutopilotSet::default() };
     server.write_typed(command, &SecretId::default()).await.map(|_| ())
-}
-
-#[cfg(test)]
-mod tests {
-    use raft::ServerId;
-    use types::member::MemberStatus;
-
-    use super::*;
-
-    #[test]
-    fn gossip_knows_a_server_by_its_id() {
-        let tags = [("id", "u-1"), ("build", "1.21.4:abc")];
-        let member = Member {
-            name: "s1".to_owned(),
-            status: MemberStatus::ALIVE,
-            tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            ..Member::default()
-        };
-        let id = ServerId("u-1".into());
-        let found = member_of(&id.0, std::slice::from_ref(&member)).expect("it is there");
-        assert_eq!((found.name.as_str(), found.version.as_str()), ("s1", "1.21.4"));
-        assert_eq!(member_of("u-2", &[member]), None);
-    }
 }

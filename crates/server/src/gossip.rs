@@ -1,0 +1,58 @@
+//! What a server asks of the gossip pools, whoever keeps them.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use types::member::Member;
+
+/// A future of unknown type.
+pub type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
+
+/// The pools of the agent in this process. Errors are texts for operators.
+pub trait Gossip: Send + Sync + 'static {
+    /// The members of the LAN pool, this one included.
+    fn members(&self) -> Vec<Member>;
+
+    /// Leaves the WAN pool, and then the LAN pool; done when the others know.
+    fn leave(&self) -> BoxFuture<'_, Result<(), String>>;
+
+    /// Has the LAN pool, and with it the WAN pool, take a failed member for one that left.
+    fn force_leave<'g>(&'g self, node: &'g str) -> BoxFuture<'g, Result<(), String>>;
+
+    /// Sends an event to all members of the LAN pool. The name is sent as it is.
+    fn user_event<'g>(
+        &'g self,
+        name: &'g str,
+        payload: Bytes,
+        coalesce: bool,
+    ) -> BoxFuture<'g, Result<(), String>>;
+}
+
+/// No pool: for a server that is alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoGossip;
+
+impl Gossip for NoGossip {
+    fn members(&self) -> Vec<Member> {
+        Vec::new()
+    }
+
+    fn leave(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn force_leave<'g>(&'g self, node: &'g str) -> BoxFuture<'g, Result<(), String>> {
+        Box::pin(async move { Err(format!("No node found with name '{node}'")) })
+    }
+
+    fn user_event<'g>(
+        &'g self,
+        _name: &'g str,
+        _payload: Bytes,
+        _coalesce: bool,
+    ) -> BoxFuture<'g, Result<(), String>> {
+        // There is nobody who does not know already.
+        Box::pin(async { Ok(()) })
+    }
+}

@@ -1,0 +1,157 @@
+//! What only a leader does: members become catalog nodes and servers of the quorum, old
+//! tombstones go, sessions end when their time is over, coordinates are written, servers are
+//! watched over, and there is a root of the mesh.
+//!
+//! All are reconcilers: they compare what is with what should be, take no input,
+//! and are safe to run twice (`reference/raft-and-snapshots.md` sections 13 to 17).
+
+mod tombstones;
+mod transfer;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use contract::CallError;
+use telemetry::names;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use types::catalog::Node;
+use types::member::Member;
+
+use crate::duties::OnDuty;
+use crate::{Server, authority, autopilot, coordinates, federation, reconcile, session_expiry};
+
+/// How long a new leader waits for what was committed before it to be applied here.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long to wait before the next try after one that failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The event by which all agents learn of a new leader; its payload is the node's name.
+const NEW_LEADER: &str = "consul:new-leader";
+
+/// Runs the duties of a leader whenever this server leads, until `stop`. What the
+/// server's own agent says of its node is registered with it: the agent registers the
+/// same at the same time, and whichever comes second must change nothing.
+pub async fn run(
+    server: Server,
+    own: Node,
+    mut members: watch::Receiver<Vec<Member>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    // From now on a leader has duties, and is none before it has taken them on.
+    server.shared.established.send_replace(false);
+    let mut roles = server.raft().watch_leadership();
+    let duties = &server.shared.duties;
+    loop {
+        tokio::select! {
+            () = until(&mut roles, true) => {}
+            () = until(&mut stop, true) => return,
+        }
+        tracing::info!(target: "agent.server", "cluster leadership acquired");
+        let on_duty = tokio::select! {
+            on_duty = duties.begin() => on_duty,
+            () = until(&mut roles, false) => {
+                tracing::info!(target: "agent.server", "cluster leadership lost");
+                continue;
+            }
+            () = until(&mut stop, true) => return,
+        };
+        tokio::select! {
+            () = lead(&server, &own, &mut members, &on_duty) => {}
+            () = until(&mut roles, false) => {
+                tracing::info!(target: "agent.server", "cluster leadership lost");
+            }
+            // Another state is about to come: its sessions have all their time, its members are
+            // compared with those that there are, its mesh may need a root.
+            () = duties.until_paused() => {}
+            () = until(&mut stop, true) => return,
+        }
+    }
+}
+
+/// Completes when the watched flag has this value, or never if nobody can set it.
+pub(crate) async fn until(flag: &mut watch::Receiver<bool>, value: bool) {
+    if flag.wait_for(|now| *now == value).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// All duties, in the order in which a leader takes them on. They end when this is dropped.
+async fn lead(
+    server: &Server,
+    own: &Node,
+    members: &mut watch::Receiver<Vec<Member>>,
+    on_duty: &OnDuty,
+) {
+    let watched = members.clone();
+    announce(server, own).await;
+    catch_up(server).await;
+    let established = Established(&server.shared.established);
+    // The authority is made while the other duties run: nothing waits for it.
+    let _: ((), (), (), (), (), (), ()) = tokio::join!(
+        tombstones::run(server),
+        session_expiry::run(server, on_duty),
+        autopilot::run(server, watched, || established.tell()),
+        federation::run(server),
+        authority::establish(server),
+        coordinates::run(server),
+        reconcile::run(server, own, members, on_duty),
+    );
+}
+
+/// Tells all agents who leads. Those that do not hear it lose nothing but a log line.
+async fn announce(server: &Server, own: &Node) {
+    let payload = Bytes::copy_from_slice(own.node.as_str().as_bytes());
+    if let Err(error) = server.gossip().user_event(NEW_LEADER, payload, false).await {
+        tracing::warn!(target: "agent.server", error, "failed to broadcast new leader event");
+    }
+}
+
+/// Waits until all is applied here that earlier leaders committed. A leader that cannot get
+/// an entry through the log lets another one try.
+async fn catch_up(server: &Server) {
+    loop {
+        let start = Instant::now();
+        let barrier = timeout(BARRIER_TIMEOUT, server.raft().barrier()).await;
+        names::LEADER_BARRIER.record([], start.elapsed());
+        let error = match barrier {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "timed out".to_owned(),
+        };
+        tracing::error!(target: "agent.server", error, "failed to wait for barrier");
+        if let Err(error) = server.hand_over(None).await {
+            tracing::error!(target: "agent.server", error = %error, "failed to transfer leadership");
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Whether the leader has taken on its duties, told for as long as this lives.
+struct Established<'e>(&'e watch::Sender<bool>);
+
+impl Established<'_> {
+    fn tell(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Drop for Established<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(false);
+    }
+}
+
+impl Server {
+    /// Waits until the leader that this server is has taken on its duties, as long as a
+    /// request may be held. Where nobody takes on any there is nothing to wait for.
+    pub(crate) async fn until_established(&self) -> Result<(), CallError> {
+        let mut established = self.shared.established.subscribe();
+        let hold = self.shared.options.hold_timeout;
+        match timeout(hold, established.wait_for(|done| *done)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(CallError::failed("Not ready to serve consistent reads")),
+        }
+    }
+}
