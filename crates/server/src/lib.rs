@@ -56,6 +56,7 @@ use tokio::sync::watch;
 use types::autopilot::AutopilotConfiguration;
 use types::{Datacenter, GoDuration, SecretId};
 
+pub use leave::leave;
 pub use read::Answer;
 pub use snapshot_archive::{Archive, Restored, SavedSnapshot, check_archive};
 

@@ -7,6 +7,7 @@ use types::operator::{RaftConfiguration, RaftPeer, RaftServer};
 use types::{Datacenter, SecretId};
 
 use crate::Server;
+use crate::leader::hand_over;
 use crate::raft_host::{Change, RaftStats, ServerId, Suffrage};
 
 /// The only Raft protocol that there is.
@@ -119,7 +120,7 @@ impl Server {
                 Some(id)
             }
         };
-        self.hand_over(target).await.map_err(|error| error.to_call_error())
+        hand_over(self, target).await.map_err(|error| error.to_call_error())
     }
 
     /// Whether the holder of the token may look at the quorum.

@@ -67,8 +67,7 @@ pub(crate) mod tests {
     #[test]
     fn a_member_is_a_server_if_it_says_all_that_one_needs() {
         let parse = |tags: &str| {
-            let parsed =
-                ServerMember::parse(&member("s1", "10.0.0.1", MemberStatus::ALIVE, tags))?;
+            let parsed = ServerMember::parse(&member("s1", "10.0.0.1", MemberStatus::ALIVE, tags))?;
             Some(format!("{} {} {}", parsed.id.0, parsed.address, parsed.version))
         };
         let all = "role=consul id=u-1 port=8300 build=1.21.4:abc";

@@ -55,8 +55,7 @@ impl Pilot {
     ) -> Vec<Step> {
         let Some(state) = &self.state else { return Vec::new() };
         let stable = if self.is_settling(configuration, now) { 0 } else { stable(configuration) };
-        let promoted: Vec<Step> =
-            promotions(state, stable, now).into_iter().map(promote).collect();
+        let promoted: Vec<Step> = promotions(state, stable, now).into_iter().map(promote).collect();
         if promoted.is_empty() { self.give_up(configuration, now) } else { promoted }
     }
 
@@ -69,8 +68,7 @@ impl Pilot {
         let Some(state) = &self.state else { return Vec::new() };
         // Gossip may not have found everybody yet when a leader begins.
         let long_unknown = |server: &&AutopilotServer| {
-            server.node_status != "none"
-                || since(server.stable_since, now) >= stable(configuration)
+            server.node_status != "none" || since(server.stable_since, now) >= stable(configuration)
         };
         let given_up = removals(configuration, state).into_iter().filter(long_unknown);
         given_up.map(give_up).collect()

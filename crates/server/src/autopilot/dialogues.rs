@@ -175,7 +175,9 @@ impl World {
                     let (id, address) = (ServerId(id.into()), address.into());
                     self.change(&Change::AddVoter { id, address }, out);
                 }
-                Step::Remove { id } => self.change(&Change::Remove { id: ServerId(id.into()) }, out),
+                Step::Remove { id } => {
+                    self.change(&Change::Remove { id: ServerId(id.into()) }, out)
+                }
                 Step::ForceLeave { name } => {
                     writeln!(out, "  force-leave {name}").unwrap();
                     let id = name.trim_start_matches("node-").to_owned();

@@ -53,29 +53,27 @@ pub(super) fn additions(
     Ok(changes)
 }
 
-impl Server {
-    /// Brings a server into the configuration, or its address up to date.
-    pub(crate) async fn add_server(&self, joining: &ServerMember) -> Result<(), MembershipError> {
-        let stats = self.raft().stats().await?;
-        let address: Arc<str> = joining.address.to_string().into();
-        for change in additions(&stats.configuration, &joining.id, &address)? {
-            tracing::info!(target: "agent.server.autopilot", ?change, server = joining.name, "changing the servers of the quorum");
-            self.raft().change_membership(change, None).await?;
-        }
-        Ok(())
+/// Brings a server into the configuration, or its address up to date.
+pub(crate) async fn add_server(server: &Server, joining: &ServerMember) -> Result<(), MembershipError> {
+    let stats = server.raft().stats().await?;
+    let address: Arc<str> = joining.address.to_string().into();
+    for change in additions(&stats.configuration, &joining.id, &address)? {
+        tracing::info!(target: "agent.server.autopilot", ?change, server = joining.name, "changing the servers of the quorum");
+        server.raft().change_membership(change, None).await?;
     }
+    Ok(())
+}
 
-    /// Takes a server out of the configuration, if it is there.
-    pub(crate) async fn remove_server(&self, id: &ServerId) -> Result<(), MembershipError> {
-        let stats = self.raft().stats().await?;
-        if stats.configuration.server(id).is_none() {
-            return Ok(());
-        }
-        tracing::info!(target: "agent.server.autopilot", id = %id.0, "removing server by ID");
-        let change = Change::Remove { id: id.clone() };
-        self.raft().change_membership(change, None).await?;
-        Ok(())
+/// Takes a server out of the configuration, if it is there.
+pub(crate) async fn remove_server(server: &Server, id: &ServerId) -> Result<(), MembershipError> {
+    let stats = server.raft().stats().await?;
+    if stats.configuration.server(id).is_none() {
+        return Ok(());
     }
+    tracing::info!(target: "agent.server.autopilot", id = %id.0, "removing server by ID");
+    let change = Change::Remove { id: id.clone() };
+    server.raft().change_membership(change, None).await?;
+    Ok(())
 }
 
 #[cfg(test)]

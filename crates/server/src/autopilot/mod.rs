@@ -68,32 +68,32 @@ impl Server {
         let known = self.shared.memory.autopilot.pilot().state().cloned();
         match known {
             Some(state) => Ok(state),
-            None => self.look_at_servers(members).await,
+            None => look_at_servers(self, members).await,
         }
     }
+}
 
-    async fn look_at_servers(&self, members: &[Member]) -> Result<AutopilotState, CallError> {
-        let deadline = Instant::now() + LOOK_INTERVAL;
-        let stats = self.raft().stats().await.map_err(|error| error.to_call_error())?;
-        let answers = stats::ask_all(self, &stats, members, deadline).await;
-        let state = self.store().snapshot();
-        let mut servers = facts(&stats, members, &answers);
-        for server in &mut servers {
-            let Some(member) = &server.member else { continue };
-            let node = state.peek(&NODES, node_key(&member.name).as_bytes());
-            server.meta = node.and_then(|node| node.meta.clone());
-        }
-        let configuration = self.autopilot_configuration();
-        let now = Timestamp::from(SystemTime::now());
-        let memory = &self.shared.memory.autopilot;
-        Ok(memory.pilot().handle_servers(&configuration, &servers, now))
+async fn look_at_servers(server: &Server, members: &[Member]) -> Result<AutopilotState, CallError> {
+    let deadline = Instant::now() + LOOK_INTERVAL;
+    let stats = server.raft().stats().await.map_err(|error| error.to_call_error())?;
+    let answers = stats::ask_all(server, &stats, members, deadline).await;
+    let state = server.store().snapshot();
+    let mut servers = facts(&stats, members, &answers);
+    for facts in &mut servers {
+        let Some(member) = &facts.member else { continue };
+        let node = state.peek(&NODES, node_key(&member.name).as_bytes());
+        facts.meta = node.and_then(|node| node.meta.clone());
     }
+    let configuration = configuration_of(server);
+    let now = Timestamp::from(SystemTime::now());
+    let memory = &server.shared.memory.autopilot;
+    Ok(memory.pilot().handle_servers(&configuration, &servers, now))
+}
 
-    /// What autopilot goes by.
-    fn autopilot_configuration(&self) -> AutopilotConfiguration {
-        let state = self.store().snapshot();
-        configuration(&state).unwrap_or(&self.shared.options.autopilot).clone()
-    }
+/// What autopilot goes by.
+fn configuration_of(server: &Server) -> AutopilotConfiguration {
+    let state = server.store().snapshot();
+    configuration(&state).unwrap_or(&server.shared.options.autopilot).clone()
 }
 
 /// What the leader knows of the servers of the configuration: of itself, and of the others
@@ -160,7 +160,7 @@ pub(crate) async fn run(
                 look(server, &present).await;
             }
             _ = reconciles.tick() => {
-                let configuration = server.autopilot_configuration();
+                let configuration = configuration_of(server);
                 let steps = memory.pilot().reconcile(&configuration, now());
                 carry_out(server, steps).await;
             }
@@ -168,7 +168,7 @@ pub(crate) async fn run(
             Ok(()) = members.changed() => {
                 let present = members.borrow_and_update().clone();
                 look(server, &present).await;
-                let configuration = server.autopilot_configuration();
+                let configuration = configuration_of(server);
                 let steps = memory.pilot().give_up(&configuration, now());
                 carry_out(server, steps).await;
             }
@@ -178,7 +178,7 @@ pub(crate) async fn run(
 
 async fn look(server: &Server, members: &[Member]) {
     // Without leadership this ends, and there is nothing to tell.
-    let Ok(state) = server.look_at_servers(members).await else { return };
+    let Ok(state) = look_at_servers(server, members).await else { return };
     names::AUTOPILOT_HEALTHY.set([], f64::from(u8::from(state.healthy)));
     names::AUTOPILOT_FAILURE_TOLERANCE.set([], state.failure_tolerance as f64);
 }
@@ -199,7 +199,7 @@ async fn carry_out(server: &Server, steps: Vec<Step>) {
             }
             Step::Remove { id } => {
                 tracing::info!(target: "agent.server.autopilot", id, "removing stale server");
-                let removed = server.remove_server(&ServerId(id.as_str().into())).await;
+                let removed = membership::remove_server(server, &ServerId(id.as_str().into())).await;
                 removed.map_err(|error| error.to_string())
             }
         };

@@ -81,7 +81,6 @@ async fn ask(server: &Server, id: &ServerId, deadline: Instant) -> Result<Known,
     let wait = deadline.saturating_duration_since(Instant::now());
     let reply = peers.call(&peer, RAFT_STATS, Bytes::from_static(NO_ARGUMENTS), wait).await;
     let reply = reply.map_err(|error| error.to_string())?;
-    let stats: ServerRaftStats =
-        msgpack::from_slice(&reply).map_err(|error| error.to_string())?;
+    let stats: ServerRaftStats = msgpack::from_slice(&reply).map_err(|error| error.to_string())?;
     Ok(Known::from(&stats))
 }

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use types::catalog::Node;
 use types::member::Member;
 
+pub(crate) use self::transfer::hand_over;
 use crate::duties::OnDuty;
 use crate::{Server, authority, autopilot, coordinates, federation, reconcile, session_expiry};
 
@@ -121,7 +122,7 @@ async fn catch_up(server: &Server) {
             Err(_) => "timed out".to_owned(),
         };
         tracing::error!(target: "agent.server", error, "failed to wait for barrier");
-        if let Err(error) = server.hand_over(None).await {
+        if let Err(error) = hand_over(server, None).await {
             tracing::error!(target: "agent.server", error = %error, "failed to transfer leadership");
         }
         tokio::time::sleep(RETRY_INTERVAL).await;
@@ -143,15 +144,13 @@ impl Drop for Established<'_> {
     }
 }
 
-impl Server {
-    /// Waits until the leader that this server is has taken on its duties, as long as a
-    /// request may be held. Where nobody takes on any there is nothing to wait for.
-    pub(crate) async fn until_established(&self) -> Result<(), CallError> {
-        let mut established = self.shared.established.subscribe();
-        let hold = self.shared.options.hold_timeout;
-        match timeout(hold, established.wait_for(|done| *done)).await {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(CallError::failed("Not ready to serve consistent reads")),
-        }
+/// Waits until the leader that this server is has taken on its duties, as long as a
+/// request may be held. Where nobody takes on any there is nothing to wait for.
+pub(crate) async fn until_established(server: &Server) -> Result<(), CallError> {
+    let mut established = server.shared.established.subscribe();
+    let hold = server.shared.options.hold_timeout;
+    match timeout(hold, established.wait_for(|done| *done)).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(CallError::failed("Not ready to serve consistent reads")),
     }
 }

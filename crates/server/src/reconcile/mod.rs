@@ -23,7 +23,7 @@ use types::member::Member;
 
 use self::plan::{CatalogChange, Plan, QuorumChange, Reason, World, rival};
 use crate::Server;
-use crate::autopilot::membership::MembershipError;
+use crate::autopilot::membership::{MembershipError, add_server, remove_server};
 use crate::duties::OnDuty;
 
 /// How often all members are compared with the catalog when nothing happens.
@@ -192,9 +192,9 @@ async fn change_quorum(
                 );
                 return Ok(());
             }
-            server.add_server(&joining).await
+            add_server(server, &joining).await
         }
-        QuorumChange::Remove(id) => server.remove_server(&id).await,
+        QuorumChange::Remove(id) => remove_server(server, &id).await,
     }
 }
 

@@ -181,14 +181,13 @@ impl World<'_> {
 
     fn serf_health(&self, name: &str) -> Option<Status> {
         let check = self.state.peek(&CHECKS, check_key(name, SERF_HEALTH).as_bytes())?;
-        Some(check.status)
+        Some(check.status.clone())
     }
 
     fn has_instance(&self, name: &str, wanted: &NodeService) -> bool {
         let present = self.state.peek(&SERVICES, instance_key(name, CONSUL).as_bytes());
-        present.is_some_and(|row| {
-            row.service.meta == wanted.meta && row.service.port == wanted.port
-        })
+        present
+            .is_some_and(|row| row.service.meta == wanted.meta && row.service.port == wanted.port)
     }
 }
 

@@ -120,7 +120,10 @@ fn the_registration_of_a_server_tells_what_its_tags_say() {
     let plan = world.plan(&member("s1", "10.0.0.1", MemberStatus::ALIVE, SERVER));
     let Some(CatalogChange::Alive(request)) = plan.catalog else { panic!("{plan:?}") };
     let check = request.check.expect("there is one");
-    assert_eq!((check.name.as_str(), check.check_id.as_str()), ("Serf Health Status", "serfHealth"));
+    assert_eq!(
+        (check.name.as_str(), check.check_id.as_str()),
+        ("Serf Health Status", "serfHealth")
+    );
     assert_eq!(check.output, "Agent alive and reachable");
     let meta = request.node_meta.expect("there is some");
     assert_eq!(meta.get("consul-version").map(String::as_str), Some("1.21.4"));
@@ -208,7 +211,10 @@ fn two_servers_that_both_begin_a_cluster_are_not_brought_together() {
         .collect();
     assert_eq!(rivals, [Some("s2"), Some("s1"), None]);
     assert_eq!(
-        rival(&crate::server_member::ServerMember::parse(&members[0]).expect("a server"), &members[..1]),
+        rival(
+            &crate::server_member::ServerMember::parse(&members[0]).expect("a server"),
+            &members[..1]
+        ),
         None
     );
 }
