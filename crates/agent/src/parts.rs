@@ -230,9 +230,12 @@ impl Parts {
         Ok(())
     }
 
-    /// Leaves the cluster. A server that is alone has nobody to drain to.
+    /// Leaves the cluster.
     pub(crate) async fn leave(&mut self) {
-        tracing::info!(target: "agent.server", "server starting leave");
+        if let Some(server) = self.handle.delegate().server() {
+            let drain_time = self.handle.config().leave.drain_time;
+            server::leave(server, drain_time.to_std()).await;
+        }
     }
 
     /// Stops everything, in the reverse order of the start.

@@ -20,6 +20,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// takes this one out of the quorum. Whatever fails is logged: leaving goes on.
 pub async fn leave(server: &Server, drain: Duration) {
     tracing::info!(target: "agent.server", "server starting leave");
+    // Who is alone has nobody to send anywhere.
+    let is_alone = server.gossip().members().len() <= 1;
     let stats = server.raft().stats().await;
     let stats = stats.map(|stats| (stats.configuration.voters().count(), stats.status.id));
     // Without a quorum there is nobody to leave but the pools.
@@ -33,8 +35,11 @@ pub async fn leave(server: &Server, drain: Duration) {
         tracing::error!(target: "agent.server", error, "failed to leave the gossip pools");
     }
     server.shared.leaving.store(true, Ordering::Release);
-    tracing::info!(target: "agent.server", drain_time = %types::GoDuration::from(drain), "Waiting to drain RPC traffic");
-    tokio::time::sleep(drain).await;
+    if !is_alone {
+        let drain_time = types::GoDuration::from(drain);
+        tracing::info!(target: "agent.server", %drain_time, "Waiting to drain RPC traffic");
+        tokio::time::sleep(drain).await;
+    }
     if let Some(own) = &others
         && !server.raft().is_leader()
     {

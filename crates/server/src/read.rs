@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use types::Index;
 
 use crate::Server;
+use crate::leader::until_established;
 use crate::live::Live;
 use crate::metrics::Call;
 use crate::rate_limit::Class;
@@ -158,6 +159,7 @@ impl Server {
                 let start = std::time::Instant::now();
                 self.wait_for_leadership().await?;
                 self.raft().verify_leader().await.map_err(|_| CallError::no_leader())?;
+                until_established(self).await?;
                 self.shared.metrics.confirmed(start);
                 Ok(())
             }

@@ -1,6 +1,7 @@
 //! The one write path.
 
 use std::any::Any;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use contract::{AnyCommand, Authorized, CallError, Command, LeaderView, Refusal};
@@ -33,9 +34,7 @@ impl Server {
     async fn run(&self, command: Box<dyn AnyCommand>, token: &SecretId) -> FsmReply {
         self.check_datacenter(command.datacenter())?;
         self.admit(Class::Write, command.name(), false)?;
-        if !self.raft().is_leader() {
-            self.wait_for_leadership().await?;
-        }
+        self.wait_for_leadership().await?;
         let who = self.authorizer(token);
         let checked = Authorized::command(command, &who, self.store(), &self.shared.memory);
         let mut authorized = match checked {
@@ -94,6 +93,9 @@ impl Server {
 
     /// Waits for this server to lead, as long as a request may be held.
     pub(crate) async fn wait_for_leadership(&self) -> Result<(), CallError> {
+        if self.shared.leaving.load(Ordering::Acquire) {
+            return Err(CallError::no_leader());
+        }
         if self.raft().is_leader() {
             return Ok(());
         }

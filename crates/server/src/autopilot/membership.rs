@@ -54,7 +54,10 @@ pub(super) fn additions(
 }
 
 /// Brings a server into the configuration, or its address up to date.
-pub(crate) async fn add_server(server: &Server, joining: &ServerMember) -> Result<(), MembershipError> {
+pub(crate) async fn add_server(
+    server: &Server,
+    joining: &ServerMember,
+) -> Result<(), MembershipError> {
     let stats = server.raft().stats().await?;
     let address: Arc<str> = joining.address.to_string().into();
     for change in additions(&stats.configuration, &joining.id, &address)? {

@@ -199,7 +199,8 @@ async fn carry_out(server: &Server, steps: Vec<Step>) {
             }
             Step::Remove { id } => {
                 tracing::info!(target: "agent.server.autopilot", id, "removing stale server");
-                let removed = membership::remove_server(server, &ServerId(id.as_str().into())).await;
+                let removed =
+                    membership::remove_server(server, &ServerId(id.as_str().into())).await;
                 removed.map_err(|error| error.to_string())
             }
         };

@@ -13,7 +13,10 @@ const ATTEMPTS: usize = 3;
 ///
 /// # Errors
 /// Why the last try failed.
-pub(crate) async fn hand_over(server: &Server, target: Option<ServerId>) -> Result<(), ProposeError> {
+pub(crate) async fn hand_over(
+    server: &Server,
+    target: Option<ServerId>,
+) -> Result<(), ProposeError> {
     let mut attempt = 1;
     loop {
         let outcome = server.raft().transfer_leadership(target.clone()).await;
