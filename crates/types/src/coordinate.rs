@@ -94,7 +94,7 @@ impl Coordinate {
     }
 
     /// The way through the core and both heights, without the adjustments.
-    fn raw_distance_to(&self, other: &Coordinate) -> Option<f64> {
+    pub fn raw_distance_to(&self, other: &Coordinate) -> Option<f64> {
         if self.vec.len() != other.vec.len() {
             return None;
         }

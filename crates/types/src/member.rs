@@ -40,6 +40,8 @@ pub struct Member {
 pub struct MemberStatus(pub u8);
 
 impl MemberStatus {
+    /// Nothing is known of it.
+    pub const NONE: MemberStatus = MemberStatus(0);
     /// It answers.
     pub const ALIVE: MemberStatus = MemberStatus(1);
     /// It said that it is about to leave.
