@@ -15,11 +15,13 @@
 //! types take their binary form (a duration is nanoseconds, a blob raw bytes).
 
 mod read;
+mod scan;
 mod skip;
 mod value;
 mod write;
 
 pub use read::{from_prefix, from_slice};
+pub use scan::ValueScan;
 pub use skip::{Extent, extent, value_len};
 pub use value::Value;
 pub use write::{to_vec, write, write_joined};
