@@ -27,7 +27,7 @@ use crate::dns_source::CatalogSource;
 use crate::endpoint;
 use crate::explain::Explainer;
 use crate::listeners::{self, SharedTls};
-use crate::local::{Local, LocalOptions};
+use crate::local::{self, Local, LocalOptions};
 use crate::local_catalog::DelegateCatalog;
 use crate::logging::Logging;
 use crate::process::AgentHandle;
@@ -196,11 +196,15 @@ impl Parts {
             Some(tls) => Some((tls, listeners::server_tls(&config.tls.https).map_err(text)?)),
             None => None,
         };
+        let check_tls = local::check_tls(config)?;
         let new_dns = dns_settings(config).await?;
         self.local.reload(config).await.map_err(|error| error.on_reload())?;
 
         if let Some((tls, new)) = tls {
             tls.store(new);
+        }
+        if let Some(tls) = check_tls {
+            self.local.set_check_tls(tls);
         }
         let node = crate::process::node(config, self.handle.node_id());
         if node != self.handle.node() {

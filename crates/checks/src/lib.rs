@@ -23,7 +23,6 @@ pub use runner::alias::{
 pub use runner::proxy::Proxies;
 pub use runner::tls::{AgentIdentity, Tls, TlsError};
 pub use runner::{CheckHandle, Reporter, Runner, Settings, StartError, TtlUpdates};
-pub use status::definition::{InvalidCheck, validate};
 pub use status::deregister::{Deregistrations, Overdue};
 pub use status::ttl::{NotTtl, SavedTtl, Ttl};
 pub use status::{Outcome, Thresholds, Verdict};

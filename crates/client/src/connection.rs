@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::tls::Fault;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
@@ -60,13 +61,14 @@ impl Connection {
                     "" => host,
                     name => name,
                 };
-                let name = tls::server_name(name)?;
+                let server_name = tls::server_name(name)?;
                 let stream = dial(host, *port, config).await?;
-                let handshake = timeout(config.connect_timeout, connector.connect(name, stream));
+                let handshake =
+                    timeout(config.connect_timeout, connector.connect(server_name, stream));
                 let stream = handshake
                     .await
-                    .map_err(|_| TransportError::Tls("handshake timeout".to_owned()))?
-                    .map_err(|error| tls::handshake_error(&error))?;
+                    .map_err(|_| Fault::Other("handshake timeout".to_owned()))?
+                    .map_err(|error| tls::handshake_error(&error, name))?;
                 Self::start(stream).await
             }
         }
@@ -160,13 +162,8 @@ pub(crate) fn http_error(error: &hyper::Error) -> TransportError {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<io::Error>() {
-            if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                return tls::handshake_error(error);
-            }
-            if error.kind() == io::ErrorKind::UnexpectedEof {
-                return TransportError::Closed;
-            }
-            return TransportError::Broken(system_text(error));
+            // The name was verified when the connection was made.
+            return tls::handshake_error(error, "");
         }
         source = cause.source();
     }

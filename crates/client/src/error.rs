@@ -68,8 +68,8 @@ pub enum TransportError {
     #[error(transparent)]
     Dial(#[from] DialError),
     /// The other side does not prove who it is, or does not speak TLS.
-    #[error("tls: {0}")]
-    Tls(String),
+    #[error(transparent)]
+    Tls(#[from] tls::Fault),
     /// The connection was closed before the answer was complete.
     #[error("EOF")]
     Closed,

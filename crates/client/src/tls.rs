@@ -1,18 +1,14 @@
-//! TLS for connections to the agent: trust, the client's own certificate, and
-//! the words of Go for what goes wrong.
+//! TLS for connections to the agent: trust and the client's own certificate.
 
 use std::fs;
 use std::io;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore,
-    SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tls::{AnyCertificate, Fault};
 use tokio_rustls::TlsConnector;
 
 use crate::config::TlsConfig;
@@ -25,7 +21,9 @@ pub(crate) fn connector(config: &TlsConfig) -> Result<TlsConnector, Error> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Tls(error.to_string()))?;
     let builder = if config.skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(TakeAnyCertificate(provider)))
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new(provider)))
     } else {
         builder.with_root_certificates(roots(config)?)
     };
@@ -55,49 +53,19 @@ pub(crate) fn connector(config: &TlsConfig) -> Result<TlsConnector, Error> {
 
 /// The name that the certificate must have.
 pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, TransportError> {
-    ServerName::try_from(name.to_owned())
-        .map_err(|_| TransportError::Tls(format!("invalid server name {name:?}")))
+    ServerName::try_from(name.to_owned()).map_err(|_| Fault::ServerName(name.to_owned()).into())
 }
 
-/// Why a handshake failed, as Go's `crypto/tls` and `crypto/x509` say it.
-pub(crate) fn handshake_error(error: &io::Error) -> TransportError {
-    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
-        return if error.kind() == io::ErrorKind::UnexpectedEof {
-            TransportError::Closed
-        } else {
-            TransportError::Broken(system_text(error))
-        };
-    };
-    let reason = match tls {
-        rustls::Error::InvalidCertificate(reason) => match reason {
-            CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "certificate has expired or is not yet valid".to_owned()
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "certificate has expired or is not yet valid".to_owned()
-            }
-            CertificateError::NotValidForNameContext { expected, presented } => format!(
-                "certificate is valid for {}, not {}",
-                presented.join(", "),
-                expected.to_str()
-            ),
-            other => other.to_string(),
-        },
-        rustls::Error::AlertReceived(alert) => {
-            return TransportError::Broken(format!("remote error: tls: {alert:?}"));
+/// Why the handshake with whoever should be `name` failed.
+pub(crate) fn handshake_error(error: &io::Error, name: &str) -> TransportError {
+    match Fault::of(error, name) {
+        Some(Fault::NotTls) => {
+            TransportError::Broken("http: server gave HTTP response to HTTPS client".to_owned())
         }
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            let text = "http: server gave HTTP response to HTTPS client".to_owned();
-            return TransportError::Broken(text);
-        }
-        rustls::Error::InvalidMessage(_) => {
-            let text = "first record does not look like a TLS handshake".to_owned();
-            return TransportError::Tls(text);
-        }
-        other => return TransportError::Tls(other.to_string()),
-    };
-    TransportError::Tls(format!("failed to verify certificate: x509: {reason}"))
+        Some(fault) => TransportError::Tls(fault),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => TransportError::Closed,
+        None => TransportError::Broken(system_text(error)),
+    }
 }
 
 fn roots(config: &TlsConfig) -> Result<RootCertStore, Error> {
@@ -121,10 +89,7 @@ fn roots(config: &TlsConfig) -> Result<RootCertStore, Error> {
         }
         files.sort();
     } else {
-        // A system certificate that cannot be read is no reason to trust less of the others.
-        let system = rustls_native_certs::load_native_certs();
-        store.add_parsable_certificates(system.certs);
-        return Ok(store);
+        return Ok(tls::system_roots());
     }
     let complaint = match config.ca_file.as_str() {
         "" => "Error loading file from CAPath",
@@ -152,46 +117,4 @@ fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
 
 fn read(file: &str) -> Result<Vec<u8>, Error> {
     fs::read(file).map_err(|error| Error::Tls(format!("open {file}: {}", system_text(&error))))
-}
-
-/// For `CONSUL_HTTP_SSL_VERIFY=false`: whoever asks for it wants no check of
-/// the certificate. Signatures are checked all the same.
-#[derive(Debug)]
-struct TakeAnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for TakeAnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

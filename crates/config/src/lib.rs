@@ -28,7 +28,6 @@ mod sources;
 pub mod template;
 pub mod value;
 
-pub use build::definitions::validate_check;
 pub use build::encrypt_key;
 pub use file_system::{Disk, FileSystem};
 pub use flags::{AGENT_FLAGS, AgentFlag, FlagKind, FlagTarget, Instead};

@@ -5,6 +5,8 @@
 //! catalog. Sources: `reference/checks.md` section 1, `reference/http-api.md`
 //! 1.15 and 3.5.
 
+mod rules;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,6 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::proxy::{is_default, is_zero};
 use crate::{CheckId, GoDuration, Index, NodeName, SecretId, ServiceId, ServiceName};
+
+pub use rules::InvalidCheck;
 
 /// The status of a check. The catalog stores any text a client registers, so
 /// texts other than the three meaningful ones are kept in [`Status::Other`].

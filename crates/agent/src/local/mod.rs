@@ -94,14 +94,8 @@ impl LocalOptions {
         let mut runner = checks::Settings::from_variables(|name| std::env::var(name).ok());
         runner.output_max_size =
             usize::try_from(config.checks.output_max_size).unwrap_or(usize::MAX);
-        if config.checks.agent_tls {
-            let name = match config.tls.server_name.as_str() {
-                "" => node.node.as_str(),
-                name => name,
-            };
-            let identity = crate::listeners::check_identity(&config.tls.internal_rpc, name)
-                .map_err(|error| error.to_string())?;
-            runner.tls = checks::Tls::with_identity(identity).map_err(|error| error.to_string())?;
+        if let Some(tls) = check_tls(config)? {
+            runner.tls.store(Arc::new(tls));
         }
         Ok(Self {
             rules: rules(config, node.node.clone()),
@@ -116,6 +110,24 @@ impl LocalOptions {
             definitions: config.definitions.clone(),
         })
     }
+}
+
+/// How checks verify servers and show themselves, if they do as the agent does
+/// (`enable_agent_tls_for_checks`).
+///
+/// # Errors
+/// Certificates that cannot be used.
+pub(crate) fn check_tls(config: &RuntimeConfig) -> Result<Option<checks::Tls>, String> {
+    if !config.checks.agent_tls {
+        return Ok(None);
+    }
+    let name = match config.tls.server_name.as_str() {
+        "" => config.identity.node_name.as_str(),
+        name => name,
+    };
+    let identity = crate::listeners::check_identity(&config.tls.internal_rpc, name)
+        .map_err(|error| error.to_string())?;
+    checks::Tls::with_identity(identity).map(Some).map_err(|error| error.to_string())
 }
 
 fn rules(config: &RuntimeConfig, node: NodeName) -> Rules {
@@ -221,6 +233,11 @@ impl Local {
         *shared.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(driver);
         tracing::info!(target: "agent", "started state syncer");
         Ok(Self { shared })
+    }
+
+    /// From their next run on, checks verify servers and show themselves so.
+    pub(crate) fn set_check_tls(&self, tls: checks::Tls) {
+        self.shared.runner.set_tls(tls);
     }
 
     /// Takes over a new configuration: definitions, tokens, `discard_check_output`.

@@ -136,7 +136,8 @@ pub(crate) fn plan_check(
     let Some(status) = initial_status(&definition) else {
         return Err(CallError::bad_request("Bad check status"));
     };
-    checks::validate(&definition)
+    definition
+        .validate()
         .map_err(|error| CallError::bad_request(format!("Invalid check: {error}")))?;
     let service = match definition.service_id.is_empty() {
         true => None,
@@ -223,8 +224,7 @@ fn validate_meta(definition: &ServiceDefinition) -> Result<(), CallError> {
 
 fn validate_checks(prefix: &str, definition: &ServiceDefinition) -> Result<(), CallError> {
     for check in given_checks(definition) {
-        checks::validate(check)
-            .map_err(|error| CallError::bad_request(format!("{prefix}{error}")))?;
+        check.validate().map_err(|error| CallError::bad_request(format!("{prefix}{error}")))?;
         if initial_status(check).is_none() {
             let text = "Status for checks must 'passing', 'warning', 'critical'";
             return Err(CallError::bad_request(text));

@@ -88,7 +88,7 @@ pub(super) async fn connect(
     let Some(peer) = tls else {
         return Ok(Box::new(stream));
     };
-    let stream = settings.tls.connect(stream, address, peer, deadline).await;
+    let stream = settings.tls.load_full().connect(stream, address, peer, deadline).await;
     Ok(Box::new(stream.map_err(|error| error.to_string())?))
 }
 

@@ -225,7 +225,7 @@ impl Http {
         if !url.is_https() {
             return Ok((stream, path));
         }
-        let stream = settings.tls.connect(stream, &address, &self.peer, deadline).await;
+        let stream = settings.tls.load_full().connect(stream, &address, &self.peer, deadline).await;
         let stream = stream.map_err(|error| match error {
             HandshakeError::Timeout => Failure::Timeout,
             other => Failure::Text(other.to_string()),

@@ -29,6 +29,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use types::check::{CheckDefinition, Status};
@@ -60,8 +61,8 @@ pub struct Settings {
     pub output_max_size: usize,
     /// No check runs more often than this.
     pub interval_min: GoDuration,
-    /// How checks verify servers and show themselves.
-    pub tls: Tls,
+    /// How checks verify servers and show themselves; each run takes what is there.
+    pub tls: ArcSwap<Tls>,
     /// The proxies that HTTP checks go through.
     pub proxies: Proxies,
     /// Where Docker listens: `unix:///path` or `tcp://host:port`.
@@ -80,7 +81,7 @@ impl Settings {
         Self {
             output_max_size: output::DEFAULT_OUTPUT_SIZE,
             interval_min: definition::INTERVAL_MIN,
-            tls: Tls::default(),
+            tls: ArcSwap::default(),
             proxies: Proxies::from_variables(&variable),
             docker_host: given("DOCKER_HOST", "unix:///var/run/docker.sock"),
             shell: given("SHELL", "/bin/sh"),
@@ -114,8 +115,7 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// A runner for one agent. Settings do not change: after a reload that
-    /// changes them, a new runner starts the checks again.
+    /// A runner for one agent. Settings do not change, but for [`Runner::set_tls`].
     pub fn new(
         settings: Settings,
         reporter: Arc<dyn Reporter>,
@@ -124,7 +124,12 @@ impl Runner {
         Self { settings: Arc::new(settings), reporter, aliases }
     }
 
-    /// Starts a check that [`crate::validate`] has accepted, under
+    /// From their next run on, checks verify servers and show themselves so.
+    pub fn set_tls(&self, tls: Tls) {
+        self.settings.tls.store(Arc::new(tls));
+    }
+
+    /// Starts a check that [`CheckDefinition::validate`] has accepted, under
     /// `definition.check_id`, inside a tokio runtime.
     ///
     /// `last_output` is what the check shows at the moment (empty for a new
@@ -146,7 +151,7 @@ impl Runner {
         }
         let task = match Probe::new(definition, &self.settings)? {
             Some(probe) => self.spawn_polling(definition, probe, rng),
-            None if definition::is_alias(definition) => {
+            None if definition.is_alias() => {
                 let alias = Alias {
                     check_id: check_id.clone(),
                     node: definition.alias_node.clone().into(),

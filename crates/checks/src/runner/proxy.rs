@@ -155,7 +155,7 @@ pub(super) async fn connect(
     if !proxy.is_https() {
         return Ok(Box::new(stream));
     }
-    let stream = settings.tls.connect(stream, &address, &Peer::proxy(), deadline).await;
+    let stream = settings.tls.load_full().connect(stream, &address, &Peer::proxy(), deadline).await;
     Ok(Box::new(stream.map_err(|error| failed(error.to_string()))?))
 }
 

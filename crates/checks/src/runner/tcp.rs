@@ -47,7 +47,8 @@ impl Tcp {
         let deadline = Instant::now() + self.timeout;
         let stream = dial::tcp(&self.address, deadline).await.map_err(|error| error.to_string())?;
         if let Some(peer) = &self.tls {
-            let connect = settings.tls.connect(stream, &self.address, peer, deadline);
+            let tls = settings.tls.load_full();
+            let connect = tls.connect(stream, &self.address, peer, deadline);
             connect.await.map_err(|error| error.to_string())?;
         }
         Ok(())

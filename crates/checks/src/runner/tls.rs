@@ -8,15 +8,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
+use tls::{AnyCertificate, Fault};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
@@ -102,7 +99,7 @@ impl Tls {
         let names = [&peer.server_name, &self.server_name, host];
         let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or("localhost");
         let server_name = ServerName::try_from(name.to_owned())
-            .map_err(|_| HandshakeError::ServerName(name.to_owned()))?;
+            .map_err(|_| Fault::ServerName(name.to_owned()))?;
         let connector = TlsConnector::from(self.configuration(peer).await);
         match timeout_at(deadline, connector.connect(server_name, stream)).await {
             Ok(Ok(stream)) => Ok(stream),
@@ -123,7 +120,7 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .expect("the provider of this build knows TLS 1.2 and 1.3");
         let builder = if peer.skip_verify {
-            let verifier = Arc::new(NoVerification(provider));
+            let verifier = Arc::new(AnyCertificate::new(provider));
             builder.dangerous().with_custom_certificate_verifier(verifier)
         } else {
             builder.with_root_certificates(self.roots().await)
@@ -143,20 +140,13 @@ impl Tls {
         if let Some(authorities) = &self.authorities {
             return authorities.clone();
         }
-        let read = || async { Arc::new(read_system_roots().await) };
+        // Files are read on the pool for blocking work.
+        let read = || async {
+            let roots = tokio::task::spawn_blocking(tls::system_roots).await;
+            Arc::new(roots.unwrap_or_else(|_| RootCertStore::empty()))
+        };
         self.system_roots.get_or_init(read).await.clone()
     }
-}
-
-/// Files are read on the pool for blocking work. Roots that cannot be read are
-/// left out: servers that need them fail verification, which the check tells.
-async fn read_system_roots() -> RootCertStore {
-    let read = tokio::task::spawn_blocking(|| {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        roots
-    });
-    read.await.unwrap_or_else(|_| RootCertStore::empty())
 }
 
 /// How a check wants its server to be met.
@@ -186,14 +176,8 @@ impl Peer {
 /// Why there was no handshake, in Go's words where they are known.
 #[derive(Debug, Error)]
 pub(super) enum HandshakeError {
-    #[error("tls: invalid server name {0:?}")]
-    ServerName(String),
-    #[error("tls: failed to verify certificate: x509: {0}")]
-    Certificate(String),
-    #[error("tls: first record does not look like a TLS handshake")]
-    NotTls,
-    #[error("remote error: tls: {0}")]
-    Alert(String),
+    #[error(transparent)]
+    Tls(#[from] Fault),
     #[error("context deadline exceeded")]
     Timeout,
     #[error("EOF")]
@@ -204,96 +188,10 @@ pub(super) enum HandshakeError {
 
 impl HandshakeError {
     fn from_io(error: &std::io::Error, name: &str) -> Self {
-        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match inner {
-            Some(rustls::Error::InvalidCertificate(reason)) => {
-                Self::Certificate(certificate_text(reason, name))
-            }
-            Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => Self::NotTls,
-            Some(rustls::Error::AlertReceived(alert)) => Self::Alert(alert_text(*alert)),
-            Some(other) => Self::Other(format!("tls: {other}")),
+        match Fault::of(error, name) {
+            Some(fault) => Self::Tls(fault),
             None if error.kind() == std::io::ErrorKind::UnexpectedEof => Self::Closed,
             None => Self::Other(dial::errno_text(error)),
         }
-    }
-}
-
-fn certificate_text(reason: &CertificateError, name: &str) -> String {
-    match reason {
-        CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
-        CertificateError::Expired
-        | CertificateError::ExpiredContext { .. }
-        | CertificateError::NotValidYet
-        | CertificateError::NotValidYetContext { .. } => {
-            "certificate has expired or is not yet valid".to_owned()
-        }
-        CertificateError::NotValidForName => format!("certificate is not valid for {name}"),
-        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-            format!("certificate is not valid for any names, but wanted to match {name}")
-        }
-        CertificateError::NotValidForNameContext { presented, .. } => {
-            // Presented names come as `DnsName("web")` or `IpAddress(127.0.0.1)`.
-            let bare = |text: &String| {
-                let inner = text.split_once('(').map_or(text.as_str(), |(_, inner)| inner);
-                inner.trim_end_matches(')').trim_matches('"').to_owned()
-            };
-            let names: Vec<_> = presented.iter().map(bare).collect();
-            format!("certificate is valid for {}, not {name}", names.join(", "))
-        }
-        other => other.to_string(),
-    }
-}
-
-/// `HandshakeFailure` → `handshake failure`.
-fn alert_text(alert: rustls::AlertDescription) -> String {
-    let mut text = String::new();
-    for letter in format!("{alert:?}").chars() {
-        if letter.is_ascii_uppercase() && !text.is_empty() {
-            text.push(' ');
-        }
-        text.push(letter.to_ascii_lowercase());
-    }
-    text
-}
-
-/// Accepts any certificate, for `tls_skip_verify`. That the server holds the
-/// key of the certificate it shows is verified all the same.
-#[derive(Debug)]
-struct NoVerification(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for NoVerification {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

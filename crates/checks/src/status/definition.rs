@@ -1,5 +1,6 @@
-//! Which check definitions are valid, and the values they take when they say
-//! nothing (`reference/checks.md` sections 1 and 6, `reference/http-api.md` 3.5).
+//! What agents allow of check definitions, and the values these take when they say nothing
+//! (`reference/checks.md` sections 1 and 6, `reference/http-api.md` 3.5). Which ones are valid
+//! at all is said by [`CheckDefinition::validate`].
 
 use std::time::Duration;
 
@@ -15,87 +16,6 @@ pub const DEREGISTER_AFTER_MIN: GoDuration = GoDuration::from_secs(60);
 pub const NETWORK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The timeout of script checks that give none.
 pub const SCRIPT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Why a definition is refused. The API puts `Invalid check: ` before the
-/// text, the configuration `check "name": `.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum InvalidCheck {
-    /// A check polls or is told, not both.
-    #[error("Interval and TTL cannot both be specified")]
-    IntervalAndTtl,
-    /// A polling check needs an interval.
-    #[error("Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks")]
-    IntervalMissing,
-    /// An alias is driven by changes.
-    #[error("Interval cannot be set for Alias checks")]
-    AliasWithInterval,
-    /// An alias is told by nobody.
-    #[error("TTL must be not be set for Alias checks")]
-    AliasWithTtl,
-    /// Neither a polling check nor an alias, and no time to live.
-    #[error("TTL must be > 0 for TTL checks")]
-    TtlMissing,
-    /// `output_max_size` is below zero.
-    #[error("MaxOutputMaxSize must be positive")]
-    OutputSizeNegative,
-    /// A warning would come after critical.
-    #[error("FailuresBeforeWarning can't be higher than FailuresBeforeCritical")]
-    WarningAfterCritical,
-}
-
-/// Whether an agent can run `definition`; the first mistake otherwise.
-pub fn validate(definition: &CheckDefinition) -> Result<(), InvalidCheck> {
-    let interval = definition.interval.is_positive();
-    let ttl = definition.ttl.is_positive();
-    if interval && ttl {
-        return Err(InvalidCheck::IntervalAndTtl);
-    }
-    if is_alias(definition) {
-        if interval {
-            return Err(InvalidCheck::AliasWithInterval);
-        }
-        if ttl {
-            return Err(InvalidCheck::AliasWithTtl);
-        }
-    } else if is_polling(definition) {
-        if !interval {
-            return Err(InvalidCheck::IntervalMissing);
-        }
-    } else if !ttl {
-        return Err(InvalidCheck::TtlMissing);
-    }
-    if definition.output_max_size < 0 {
-        return Err(InvalidCheck::OutputSizeNegative);
-    }
-    if definition.failures_before_warning > definition.failures_before_critical {
-        return Err(InvalidCheck::WarningAfterCritical);
-    }
-    Ok(())
-}
-
-/// Whether the check takes over the health of something else.
-pub fn is_alias(definition: &CheckDefinition) -> bool {
-    !definition.alias_node.is_empty() || !definition.alias_service.is_empty()
-}
-
-/// Whether the check runs a program, which the agent must have been allowed:
-/// scripts and Docker checks.
-pub fn is_script(definition: &CheckDefinition) -> bool {
-    !definition.script_args.is_empty()
-}
-
-fn is_polling(definition: &CheckDefinition) -> bool {
-    let targets = [
-        &definition.http,
-        &definition.tcp,
-        &definition.udp,
-        &definition.grpc,
-        &definition.h2ping,
-        &definition.os_service,
-        &definition.docker_container_id,
-    ];
-    is_script(definition) || targets.iter().any(|target| !target.is_empty())
-}
 
 /// Where a definition comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +51,7 @@ pub fn allow_scripts(
     enable_script_checks: bool,
     enable_local_script_checks: bool,
 ) -> Result<(), ScriptsDisabled> {
-    if !is_script(definition) || enable_script_checks {
+    if !definition.is_script() || enable_script_checks {
         return Ok(());
     }
     match origin {
@@ -192,45 +112,6 @@ mod tests {
 
     fn from_json(text: &str) -> CheckDefinition {
         serde_json::from_str(text).unwrap()
-    }
-
-    #[test]
-    fn a_definition_is_refused_in_the_words_of_the_reference() {
-        let cases = [
-            (r#"{"TTL":"10s"}"#, ""),
-            (r#"{"HTTP":"://","Interval":"1s"}"#, ""),
-            (r#"{"AliasService":"web"}"#, ""),
-            (r#"{"DockerContainerID":"abc","Args":["true"],"Interval":"10s"}"#, ""),
-            (
-                r#"{"HTTP":"x","Interval":"1s","TTL":"1s"}"#,
-                "Interval and TTL cannot both be specified",
-            ),
-            (
-                r#"{"TCP":"127.0.0.1:1"}"#,
-                "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks",
-            ),
-            (
-                r#"{"GRPC":"127.0.0.1:1","Interval":"-1s"}"#,
-                "Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks",
-            ),
-            (
-                r#"{"AliasService":"web","Interval":"1s"}"#,
-                "Interval cannot be set for Alias checks",
-            ),
-            (r#"{"AliasNode":"n","TTL":"1s"}"#, "TTL must be not be set for Alias checks"),
-            (r#"{"Name":"x"}"#, "TTL must be > 0 for TTL checks"),
-            (r#"{"Name":"x","Interval":"1s"}"#, "TTL must be > 0 for TTL checks"),
-            (r#"{"TTL":"10s","OutputMaxSize":-1}"#, "MaxOutputMaxSize must be positive"),
-            (
-                r#"{"TTL":"10s","FailuresBeforeWarning":9,"FailuresBeforeCritical":3}"#,
-                "FailuresBeforeWarning can't be higher than FailuresBeforeCritical",
-            ),
-        ];
-        for (text, expect) in cases {
-            let got =
-                validate(&from_json(text)).map_or_else(|error| error.to_string(), |()| "".into());
-            assert_eq!(got, expect, "{text}");
-        }
     }
 
     #[test]

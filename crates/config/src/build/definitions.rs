@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 use types::GoDuration;
-use types::check::CheckDefinition;
 use types::service::ServiceDefinition;
 
 use super::Build;
@@ -39,45 +38,10 @@ pub(super) fn read(build: &mut Build<'_>) -> Result<DefinitionSource, String> {
     Ok(out)
 }
 
-/// Checks a definition by the rules that hold for files and API alike; the text
-/// is what stands behind `check "name": ` or `Check is not valid: `.
-pub fn validate_check(check: &CheckDefinition) -> Result<(), &'static str> {
-    let script = !check.script_args.is_empty() || !check.docker_container_id.is_empty();
-    let polls = script
-        || [&check.http, &check.tcp, &check.udp, &check.grpc, &check.h2ping, &check.os_service]
-            .iter()
-            .any(|target| !target.is_empty());
-    let alias = !check.alias_node.is_empty() || !check.alias_service.is_empty();
-    let interval = check.interval.is_positive();
-    let ttl = check.ttl.is_positive();
-    if interval && ttl {
-        return Err("Interval and TTL cannot both be specified");
-    }
-    if polls && !interval {
-        return Err("Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks");
-    }
-    if alias && interval {
-        return Err("Interval cannot be set for Alias checks");
-    }
-    if alias && ttl {
-        return Err("TTL must be not be set for Alias checks");
-    }
-    if !polls && !alias && !ttl {
-        return Err("TTL must be > 0 for TTL checks");
-    }
-    if check.output_max_size < 0 {
-        return Err("MaxOutputMaxSize must be positive");
-    }
-    if check.failures_before_warning > check.failures_before_critical {
-        return Err("FailuresBeforeWarning can't be higher than FailuresBeforeCritical");
-    }
-    Ok(())
-}
-
 /// The rules for all definitions that were read.
 pub(super) fn validate(definitions: &DefinitionSource) -> Result<(), String> {
     for check in &definitions.checks {
-        validate_check(check).map_err(|error| format!("check {}: {error}", quote(&check.name)))?;
+        check.validate().map_err(|error| format!("check {}: {error}", quote(&check.name)))?;
     }
     for service in &definitions.services {
         validate_service(service).map_err(|error| match error {
@@ -100,7 +64,7 @@ enum ServiceError {
 fn validate_service(service: &ServiceDefinition) -> Result<(), ServiceError> {
     let name = service.name.as_str();
     for check in service.all_checks() {
-        validate_check(check).map_err(|error| {
+        check.validate().map_err(|error| {
             ServiceError::Part(format!("check {}: {error}", quote(&check.name)))
         })?;
     }

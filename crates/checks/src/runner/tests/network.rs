@@ -1,5 +1,8 @@
 //! TCP, TLS and UDP checks.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
 use tokio::net::UdpSocket;
 
@@ -74,7 +77,7 @@ async fn the_authorities_and_the_name_of_the_agent_are_used_when_given() {
         server_name: server_name.to_owned(),
     };
     let settings = |server_name: &str| Settings {
-        tls: Tls::with_identity(identity(server_name)).unwrap(),
+        tls: ArcSwap::from_pointee(Tls::with_identity(identity(server_name)).unwrap()),
         ..Settings::default()
     };
     let tcp =
@@ -84,11 +87,16 @@ async fn the_authorities_and_the_name_of_the_agent_are_used_when_given() {
     let named = tcp(r#","TLSServerName":"web.local""#);
     let outcome = observe_with(&settings("other"), &named).await.outcome;
     assert_eq!(outcome.status, Status::Passing, "{outcome:?}");
-    let outcome = observe_with(&settings("other"), &tcp("")).await.outcome;
+    let settings = settings("other");
+    let outcome = observe_with(&settings, &tcp("")).await.outcome;
     assert_eq!(
         outcome.output,
         "tls: failed to verify certificate: x509: certificate is valid for web.local, not other"
     );
+    // As after a reload.
+    settings.tls.store(Arc::new(Tls::with_identity(identity("web.local")).unwrap()));
+    let outcome = observe_with(&settings, &tcp("")).await.outcome;
+    assert_eq!(outcome.status, Status::Passing, "{outcome:?}");
 }
 
 #[tokio::test]
