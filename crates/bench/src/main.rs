@@ -8,6 +8,7 @@
 //! server that is measured. Its own processor time is reported beside the server's.
 
 mod arguments;
+mod cluster;
 mod delay;
 mod dns;
 mod herd;

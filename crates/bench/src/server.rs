@@ -223,7 +223,7 @@ fn etcd_options(command: &mut Command, directory: &Path, ports: &[u16]) {
 }
 
 /// Some ports that are free for TCP and UDP just now, below those the kernel gives to outgoing connections.
-fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
+pub(crate) fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
     let seed = std::process::id().wrapping_mul(37).wrapping_add(
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.subsec_micros(),
     );

@@ -1,14 +1,15 @@
 //! Keys and values: writes that are on disk when answered, and reads.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::{Bench, Fleet, noise};
 use crate::line::{Cell, Line, Promise, Turn, Unit};
 use crate::load::{Until, drive};
 use crate::server::{Kind, Server};
+use crate::wire::Script;
 use crate::wire::grpc::{self, Calls};
 use crate::wire::http::{self, Requests};
-use crate::wire::{Dialogue, Script};
 
 /// Connections of a load, each with one request under way.
 pub(super) const CONNECTIONS: usize = 64;
@@ -78,21 +79,25 @@ pub(super) fn run(
     until: Until,
     script: impl Fn(Kind, usize) -> Script,
 ) -> anyhow::Result<Turn> {
-    let scripts = (0..CONNECTIONS).map(|one| script(server.kind, one));
-    match server.kind {
-        Kind::Etcd => conversation(server, until, scripts.map(Calls::new).collect()),
-        Kind::Ours | Kind::Consul => {
-            conversation(server, until, scripts.map(Requests::new).collect())
-        }
-    }
+    run_at(server.kind, server.address, server.pid(), until, script)
 }
 
-fn conversation<D: Dialogue>(
-    server: &Server,
+/// The same with the server in parts.
+pub(super) fn run_at(
+    kind: Kind,
+    address: SocketAddr,
+    pid: u32,
     until: Until,
-    dialogues: Vec<D>,
+    script: impl Fn(Kind, usize) -> Script,
 ) -> anyhow::Result<Turn> {
-    drive(server.address, server.pid(), dialogues, until).map(Turn::of_load)
+    let scripts = (0..CONNECTIONS).map(|one| script(kind, one));
+    let load = match kind {
+        Kind::Etcd => drive(address, pid, scripts.map(Calls::new).collect(), until),
+        Kind::Ours | Kind::Consul => {
+            drive(address, pid, scripts.map(Requests::new).collect(), until)
+        }
+    };
+    load.map(Turn::of_load)
 }
 
 fn key(connection: usize, key: usize) -> String {
@@ -111,15 +116,15 @@ fn put_requests(kind: Kind, connection: usize) -> Vec<Vec<u8>> {
     (0..KEYS).map(render).collect()
 }
 
-fn puts(kind: Kind, connection: usize) -> Script {
+pub(super) fn puts(kind: Kind, connection: usize) -> Script {
     Script::forever(put_requests(kind, connection).into(), 0)
 }
 
-fn puts_once(kind: Kind, connection: usize) -> Script {
+pub(super) fn puts_once(kind: Kind, connection: usize) -> Script {
     Script::once(put_requests(kind, connection))
 }
 
-fn gets(kind: Kind, connection: usize, stale: bool) -> Script {
+pub(super) fn gets(kind: Kind, connection: usize, stale: bool) -> Script {
     let render = |number| {
         let key = key(connection, number);
         match kind {

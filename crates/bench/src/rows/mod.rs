@@ -1,5 +1,6 @@
 //! The rows of the table, each a function from the programs to its lines.
 
+mod cluster;
 mod kv;
 mod locks;
 mod memory;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::arguments::Arguments;
+use crate::cluster::Cluster;
 use crate::delay;
 use crate::line::{Cell, Line, Promise, Turn, Unit};
 use crate::server::{KINDS, Kind, Server, Setup};
@@ -49,6 +51,10 @@ pub(crate) const ROWS: &[Row] = &[
     Row { name: "idle-memory", measure: memory::idle, keeps_fleet: false },
     Row { name: "many-keys", measure: memory::many_keys, keeps_fleet: false },
     Row { name: "snapshot", measure: snapshot::save_and_restore, keeps_fleet: false },
+    Row { name: "cluster-put", measure: cluster::put, keeps_fleet: false },
+    Row { name: "cluster-get", measure: cluster::get, keeps_fleet: false },
+    Row { name: "leader-killed", measure: cluster::leader_killed, keeps_fleet: false },
+    Row { name: "rolling-restart", measure: cluster::rolling_restart, keeps_fleet: false },
     Row { name: "size", measure: start::size, keeps_fleet: false },
 ];
 
@@ -120,6 +126,15 @@ impl Bench {
     ) -> Result<Server, String> {
         let program = self.program(kind)?;
         Server::start(kind, &program, setup, delay).map_err(|error| format!("{error:#}"))
+    }
+
+    /// Starts three servers that replicate.
+    ///
+    /// # Errors
+    /// There is no such program, or they do not start: the reason, for the table.
+    pub(crate) fn start_three(&self, kind: Kind) -> Result<Cluster, String> {
+        let program = self.program(kind)?;
+        Cluster::start(kind, &program, 3).map_err(|error| format!("{error:#}"))
     }
 
     /// The durable servers that rows share, started when first asked for.

@@ -251,8 +251,22 @@ pub(crate) fn call(
     path: &str,
     body: &[u8],
 ) -> anyhow::Result<Answer> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
+    call_within(Duration::from_secs(120), address, method, path, body)
+}
+
+/// Like [`call`], for one who has not so much time.
+///
+/// # Errors
+/// Also that the time is over.
+pub(crate) fn call_within(
+    patience: Duration,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> anyhow::Result<Answer> {
+    let mut stream = TcpStream::connect_timeout(&address, patience.min(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(patience))?;
     stream.write_all(&request(method, path, body))?;
     let mut parser = Parser::new(true);
     let mut buffer = vec![0; 64 * 1024];
