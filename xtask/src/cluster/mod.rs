@@ -30,8 +30,7 @@ pub(super) fn run(
             _ => bail!("cluster knows no {word}"),
         }
     }
-    let consul = consul.map_or_else(|| crate::live::server::built(root), Ok)?;
-    let consul = consul.canonicalize().with_context(|| consul.display().to_string())?;
+    let consul = crate::live::server::program(root, consul.as_deref())?;
     let folder = tempfile::Builder::new().prefix("proconsul-cluster-").tempdir()?;
     let is_wanted = |name| only.is_empty() || only.contains(&name);
     if is_wanted("walk") {
