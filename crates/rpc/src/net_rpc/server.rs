@@ -1,8 +1,10 @@
 //! Answering the calls of one stream, one after the other.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use telemetry::names;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use types::msgpack;
 
 use super::HEADER_BYTES_MAX;
@@ -12,6 +14,10 @@ use crate::service::{Peer, Service};
 
 /// What a caller may send ahead while its call runs. More waits in the connection.
 const AHEAD_BYTES_MAX: usize = 16 << 10;
+
+/// How much is read of a stream that was ended, and for how long.
+const UNREAD_BYTES_MAX: u64 = 1 << 20;
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Answers calls until the stream ends. A caller that goes away while its call runs takes
 /// the call with it.
@@ -30,14 +36,16 @@ pub async fn serve(
         drop(bytes);
         let mut respond = Respond { stream: &mut *stream, seq, method: &method };
         if let Err(refusal) = service.admit(from, &method) {
-            // The argument stays unread, so this was the last call of the stream.
-            return Ok(respond.send(Err(refusal)).await?);
+            // Its argument is not read, so nothing behind it can be found.
+            respond.send(Err(refusal)).await?;
+            return Ok(end(stream).await?);
         }
         let arguments = match reader.next(respond.stream, argument_bytes_max).await {
             Ok(Some(arguments)) => arguments,
             Ok(None) => return Err(ValueError::Ended),
             Err(error @ (ValueError::TooLong(_) | ValueError::Malformed(_))) => {
                 respond.send(Err(error.to_string())).await?;
+                end(stream).await?;
                 return Err(error);
             }
             Err(error) => return Err(error),
@@ -54,6 +62,17 @@ pub async fn serve(
         respond.send(outcome).await?;
         names::RPC_REQUEST.increment([], 1);
     }
+    Ok(())
+}
+
+/// Ends a stream whose caller may still be sending: what it was told is to reach it, which
+/// closing with unread bytes would prevent.
+async fn end(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> std::io::Result<()> {
+    stream.shutdown().await?;
+    let (mut unread, mut nowhere) = (stream.take(UNREAD_BYTES_MAX), tokio::io::sink());
+    let rest = tokio::io::copy(&mut unread, &mut nowhere);
+    // A caller that goes on for longer has to do without.
+    let _ = tokio::time::timeout(END_TIMEOUT, rest).await;
     Ok(())
 }
 
