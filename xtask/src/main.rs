@@ -6,6 +6,7 @@ mod conformance;
 mod durability;
 mod linearizability;
 mod live;
+mod mixed_quorum;
 mod sim;
 mod snapshot_interop;
 mod tidy;
@@ -31,6 +32,8 @@ const USAGE: &str = "usage: cargo xtask <chore>
                 [--short] [--servers N] [--seconds N] [--seed N] [--consul BIN]
   cluster       clusters of real agents, walked through as an operator would
                 [walk] [compose] [--consul BIN]
+  mixed-quorum  replace real Consul servers with ours one by one, and back, under writers
+                [--consul BIN] [--real BIN]
   snapshot-interop
                 restore a real Consul's snapshot here and ours there  [--consul BIN] [--real BIN]
   sim           simulate clusters under faults, seed by seed; `sim --help` lists its options
@@ -68,6 +71,9 @@ fn run() -> anyhow::Result<ExitCode> {
         }
         ["sim", options @ ..] => sim::run(root, options),
         ["cluster", options @ ..] => cluster::run(root, options, &mut |text| say(&mut out, text)),
+        ["mixed-quorum", options @ ..] => {
+            mixed_quorum::run(root, options, &mut |text| say(&mut out, text))
+        }
         ["snapshot-interop", options @ ..] => {
             snapshot_interop::run(root, options, &mut |text| say(&mut out, text))
         }

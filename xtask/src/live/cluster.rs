@@ -185,6 +185,11 @@ impl Machine {
         &self.data
     }
 
+    /// Has its agent keep what it keeps in another folder from its next start on.
+    pub(crate) fn move_data(&mut self, data: PathBuf) {
+        self.data = data;
+    }
+
     pub(crate) fn is_server(&self) -> bool {
         self.words.iter().any(|word| word == "-server")
     }

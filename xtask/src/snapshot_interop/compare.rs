@@ -8,7 +8,7 @@ const APART: &[&str] = &["LastContact", "KnownLeader"];
 
 /// Compares what both values have: members that only one has are not compared, and
 /// nothing, an empty list, an empty object and an empty text are the same.
-pub(super) fn agrees(expected: &Value, found: &Value) -> anyhow::Result<()> {
+pub(crate) fn agrees(expected: &Value, found: &Value) -> anyhow::Result<()> {
     match (expected, found) {
         (expected, found) if is_empty(expected) && is_empty(found) => Ok(()),
         (Value::Object(expected), Value::Object(found)) => {

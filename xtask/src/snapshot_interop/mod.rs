@@ -17,7 +17,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use self::agent::Agent;
-use self::compare::agrees;
+pub(super) use self::compare::agrees;
 
 /// Runs the chore; `options` are the words behind its name.
 pub(crate) fn run(
@@ -40,7 +40,10 @@ pub(crate) fn run(
 }
 
 /// Ours and the real one, as far as they are named or known.
-fn programs(root: &Path, options: &[&str]) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+pub(super) fn programs(
+    root: &Path,
+    options: &[&str],
+) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
     let (mut ours, mut real) = (None, std::env::var_os("CONSUL_1_8").map(PathBuf::from));
     let mut words = options.iter();
     while let Some(word) = words.next() {
@@ -114,7 +117,7 @@ fn same_records(ours: &Path, from_real: &Path, from_ours: &Path) -> anyhow::Resu
     Ok(count)
 }
 
-fn records(ours: &Path, snapshot: &Path) -> anyhow::Result<Vec<Value>> {
+pub(super) fn records(ours: &Path, snapshot: &Path) -> anyhow::Result<Vec<Value>> {
     let output = Command::new(ours).args(["snapshot", "decode", path(snapshot)?]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());

@@ -1,0 +1,210 @@
+//! A cluster of real Consul servers is replaced server by server with ours, and back, under
+//! writers: every acknowledged write is there at the end, no write fails for good, and while
+//! both kinds vote their snapshots at one index hold the same records.
+//!
+//! - `writers`: who writes all the time, and what was acknowledged.
+//! - `records`: what the snapshots of all servers hold.
+
+mod records;
+mod writers;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+
+use self::writers::Writers;
+use crate::live::cluster::Cluster;
+use crate::live::network::Network;
+use crate::live::server::pause;
+
+/// Long enough for a real server on a busy machine to become a voter.
+const SOON: Duration = Duration::from_secs(120);
+
+const SERVERS: usize = 3;
+
+const WORDS: &[&str] = &[
+    "-hcl=performance { raft_multiplier = 1 }",
+    "-hcl=autopilot { server_stabilization_time = \"1s\" }",
+    "-hcl=raft_snapshot_threshold = 300",
+    "-hcl=raft_trailing_logs = 200",
+    "-retry-interval=1s",
+    "-hcl=ports { grpc = -1 }",
+    "-hcl=leave_on_terminate = false",
+];
+
+/// Which program runs a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Real,
+    Ours,
+}
+
+/// Runs it and tells of it.
+///
+/// # Errors
+/// When something was lost or differs.
+pub(super) fn run(
+    root: &Path,
+    words: &[&str],
+    say: &mut dyn FnMut(&str),
+) -> anyhow::Result<ExitCode> {
+    let (ours, real) = crate::snapshot_interop::programs(root, words)?;
+    let Some(real) = real.filter(|real| real.is_file()) else {
+        say("mixed-quorum: skipped, there is no real Consul\n");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let folder = tempfile::Builder::new().prefix("proconsul-mixed-").tempdir()?;
+    let start = Instant::now();
+    let mut say = |text: &str| say(&format!("{:6.1} s  {text}\n", start.elapsed().as_secs_f64()));
+    let mut site = Site::start(ours, real, folder.path())?;
+    site.compare(&mut say)?;
+    for kind in [Kind::Ours, Kind::Real] {
+        for server in 0..SERVERS {
+            site.replace(server, kind).with_context(|| format!("server{server} by {kind:?}"))?;
+            site.compare(&mut say)?;
+        }
+    }
+    let acknowledged = site.finish()?;
+    say(&format!("{acknowledged} writes were acknowledged, and all are there"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The servers with those who write.
+struct Site {
+    // The writers end before the servers do.
+    writers: Writers,
+    cluster: Cluster,
+    kinds: Vec<Kind>,
+    ours: PathBuf,
+    real: PathBuf,
+    folder: PathBuf,
+    /// Snapshots and data folders are numbered.
+    count: u32,
+}
+
+impl Site {
+    fn start(ours: PathBuf, real: PathBuf, folder: &Path) -> anyhow::Result<Self> {
+        let network = Network::loopback(&mut fastrand::Rng::new());
+        let mut cluster = Cluster::new(network, folder);
+        cluster.add_servers(SERVERS, &real, WORDS)?;
+        cluster.start_all()?;
+        let mut site = Self {
+            writers: Writers::new(cluster.machines.iter().map(|m| m.http()).collect()),
+            cluster,
+            kinds: vec![Kind::Real; SERVERS],
+            ours,
+            real,
+            folder: folder.to_owned(),
+            count: 0,
+        };
+        site.until_all_vote(0)?;
+        site.writers.start();
+        site.writers.until_more(50)?;
+        Ok(site)
+    }
+
+    /// A server leaves, as for an upgrade, and one of this kind takes its place on its host.
+    fn replace(&mut self, server: usize, kind: Kind) -> anyhow::Result<()> {
+        let other = (server + 1) % SERVERS;
+        let machine = &mut self.cluster.machines[server];
+        machine.command(&["leave"])?;
+        machine.until_ended(SOON)?;
+        self.cluster.until(other, "/v1/operator/raft/configuration", SOON, |configuration| {
+            configuration["Servers"].as_array().is_some_and(|all| all.len() == SERVERS - 1)
+        })?;
+        self.writers.until_more(20)?;
+        self.count += 1;
+        let data = self.folder.join(format!("data{}", self.count));
+        let machine = &mut self.cluster.machines[server];
+        machine.consul = match kind {
+            Kind::Real => self.real.clone(),
+            Kind::Ours => self.ours.clone(),
+        };
+        machine.move_data(data);
+        machine.start()?;
+        self.kinds[server] = kind;
+        self.until_all_vote(other)?;
+        // With the new one as leader too.
+        self.lead(server)?;
+        self.writers.until_more(50)
+    }
+
+    /// Moves leadership to this server, by restarting whoever else leads.
+    fn lead(&mut self, server: usize) -> anyhow::Result<()> {
+        let until = Instant::now() + SOON;
+        loop {
+            let leader = self.cluster.until_leader(SOON)?;
+            if leader == server {
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "server{server} never leads");
+            self.cluster.machines[leader].kill()?;
+            self.writers.until_more(5)?;
+            self.cluster.machines[leader].start()?;
+            self.until_all_vote(server)?;
+        }
+    }
+
+    fn until_all_vote(&mut self, asked: usize) -> anyhow::Result<()> {
+        self.cluster.until(asked, "/v1/operator/raft/configuration", SOON, |configuration| {
+            let servers = configuration["Servers"].as_array();
+            servers.is_some_and(|servers| {
+                servers.len() == SERVERS && servers.iter().all(|server| server["Voter"] == true)
+            })
+        })?;
+        self.cluster.until(asked, "/v1/operator/autopilot/health", SOON, |health| {
+            health["Healthy"] == true
+        })?;
+        Ok(())
+    }
+
+    /// Lets the servers come to rest at one index and compares what they hold.
+    fn compare(&mut self, say: &mut dyn FnMut(&str)) -> anyhow::Result<()> {
+        self.writers.pause();
+        let until = Instant::now() + SOON;
+        let archives = loop {
+            let mut archives = Vec::new();
+            for machine in &self.cluster.machines {
+                archives.push(machine.must("GET", "/v1/snapshot?stale", b"")?);
+            }
+            let first = archives[0].index;
+            if archives.iter().all(|archive| archive.index == first) {
+                break archives;
+            }
+            ensure!(Instant::now() < until, "the servers do not come to rest at one index");
+            pause(Duration::from_millis(50));
+        };
+        let index = archives[0].index;
+        let mut paths = Vec::new();
+        for archive in &archives {
+            self.count += 1;
+            let path = self.folder.join(format!("{}.snap", self.count));
+            std::fs::write(&path, &archive.body)?;
+            paths.push(path);
+        }
+        let count = records::compare(&self.ours, &paths)
+            .with_context(|| format!("at index {index} of {:?}", self.kinds))?;
+        self.writers.resume();
+        say(&format!("{:?}: {count} records at index {index} are the same", self.kinds));
+        Ok(())
+    }
+
+    /// Ends the writers and looks for all that was acknowledged.
+    fn finish(mut self) -> anyhow::Result<usize> {
+        let acknowledged = self.writers.finish()?;
+        let leader = self.cluster.until_leader(SOON)?;
+        for (key, value) in &acknowledged {
+            let found =
+                self.cluster.machines[leader].ask("GET", &format!("/v1/kv/{key}?raw"), b"")?;
+            ensure!(
+                found.status == 200 && found.text() == *value,
+                "{key} was acknowledged as {value} and is {} {:?}",
+                found.status,
+                found.text()
+            );
+        }
+        Ok(acknowledged.len())
+    }
+}
