@@ -110,6 +110,7 @@ pub mod membership;
 pub mod message;
 pub mod options;
 mod role;
+pub mod wire;
 
 pub use action::{Action, LossReason, ReadId, WriteNumber};
 pub use core::{Core, FollowerStatus, Proposal, Start, Status};

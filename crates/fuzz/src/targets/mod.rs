@@ -12,6 +12,7 @@ mod json_struct;
 mod log_line;
 mod msgpack;
 mod query_template;
+mod raft_wire;
 mod requests;
 mod snapshot;
 mod wal;
@@ -59,6 +60,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("msgpack", msgpack::check, &[]).made_by(msgpack::made),
     Target::new("raft_configuration", msgpack::check_configuration, &[])
         .made_by(msgpack::made_configurations),
+    Target::new("raft_wire", raft_wire::check, &[]).made_by(raft_wire::made),
     Target::new("wal_log", wal::check_log, &[]).made_by(wal::made_edits),
     Target::new("wal_stable", wal::check_stable, &[]).made_by(wal::made_edits),
     Target::new("wal_snapshot", wal::check_snapshot, &[]).made_by(wal::made_edits),
