@@ -7,6 +7,7 @@
 //!   asks the same question shares one evaluation and one encoded body ([`live`]).
 //! - [`Server::act`]: several reads, of which each depends on the answers before.
 //! - [`raft_host`]: the thread that owns the consensus core and the disk.
+//! - [`raft_transport`]: the way to the Raft hosts of other servers.
 //! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
 //!   the state in Consul's snapshot format.
 //! - [`rate_limit`]: how many calls a second are taken on.
@@ -33,6 +34,7 @@ mod metrics;
 mod operator;
 pub mod peers;
 pub mod raft_host;
+pub mod raft_transport;
 pub mod rate_limit;
 mod read;
 mod reconcile;

@@ -341,6 +341,8 @@ metrics! {
     RAFT_COMPACT_LOGS: Timer = "raft.compactLogs" [];
     /// Time to answer a request to append.
     RAFT_RPC_APPEND_ENTRIES: Timer = "raft.rpc.appendEntries" [];
+    /// Time to answer a heartbeat.
+    RAFT_RPC_PROCESS_HEARTBEAT: Timer = "raft.rpc.processHeartbeat" [];
     /// Time to answer a request for a vote.
     RAFT_RPC_REQUEST_VOTE: Timer = "raft.rpc.requestVote" [];
     /// Time to take a snapshot from the leader.
@@ -494,13 +496,6 @@ pub static LATER: &[&MetricName] = &[
     FSM_SYSTEM_METADATA.metric(),
     RAFT_LEADER_LAST_CONTACT.metric(),
     RAFT_CANDIDATE_ELECT_SELF.metric(),
-    RAFT_RPC_APPEND_ENTRIES.metric(),
-    RAFT_RPC_REQUEST_VOTE.metric(),
-    RAFT_RPC_INSTALL_SNAPSHOT.metric(),
-    RAFT_REPLICATION_HEARTBEAT.metric(),
-    RAFT_REPLICATION_APPEND_ENTRIES_RPC.metric(),
-    RAFT_REPLICATION_APPEND_ENTRIES_LOGS.metric(),
-    RAFT_REPLICATION_INSTALL_SNAPSHOT.metric(),
     RAFT_WAL_LOG_ENTRY_BYTES_READ.metric(),
     RAFT_WAL_LOG_ENTRIES_READ.metric(),
     RAFT_WAL_SEGMENT_ROTATIONS.metric(),

@@ -19,7 +19,7 @@ use types::Index;
 use wal::{DiskError, Prepared};
 
 use super::applier::SnapshotJob;
-use super::error::ProposeError;
+use super::error::{Fatal, ProposeError};
 use super::options::HostSettings;
 use super::stats::RaftStats;
 use crate::fsm::FsmReply;
@@ -84,6 +84,8 @@ pub(super) enum Input {
         to: ServerId,
         request: RequestId,
     },
+    /// A sync failed outside of the thread.
+    Halt(Fatal),
     /// A snapshot that this server makes is durable, or failed.
     SnapshotWritten(Result<SnapshotMeta, SnapshotFailed>),
     /// The next segment of the log is zeroed, or not.

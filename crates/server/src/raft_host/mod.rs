@@ -72,6 +72,7 @@ pub struct RaftHost {
 struct Handle {
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
+    inlet: Inlet,
     verified: CounterHandle,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -237,6 +238,11 @@ impl RaftHost {
         self.handle.shared.leader.subscribe()
     }
 
+    /// Follows the members of the cluster, as this server knows them.
+    pub fn watch_configuration(&self) -> watch::Receiver<Arc<Configuration>> {
+        self.handle.shared.configuration.subscribe()
+    }
+
     /// Follows [`Self::is_leader`].
     pub fn watch_leadership(&self) -> watch::Receiver<bool> {
         self.handle.shared.leadership.subscribe()
@@ -277,7 +283,7 @@ impl RaftHost {
 
     /// Where a transport brings messages from other servers.
     pub fn inlet(&self) -> Inlet {
-        Inlet::new(self.handle.inbox.clone())
+        self.handle.inlet.clone()
     }
 
     /// Ends the host: what is queued is proposed, synced and, where nobody else is

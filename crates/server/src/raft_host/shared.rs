@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use raft::Server;
+use raft::{Configuration, Server};
 use tokio::sync::{Semaphore, watch};
 use types::Index;
 
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     applied: AtomicU64,
     pub(super) leadership: watch::Sender<bool>,
     pub(super) leader: watch::Sender<Option<Server>>,
+    /// The latest members.
+    pub(super) configuration: watch::Sender<Arc<Configuration>>,
     pub(super) disk_full: watch::Sender<bool>,
     /// How the thread ended, once it has.
     pub(super) end: watch::Sender<Option<Result<(), Fatal>>>,
@@ -59,6 +61,7 @@ impl Shared {
             applied: AtomicU64::new(0),
             leadership: watch::Sender::new(false),
             leader: watch::Sender::new(None),
+            configuration: watch::Sender::default(),
             disk_full: watch::Sender::new(false),
             end: watch::Sender::new(None),
             room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
@@ -110,6 +113,16 @@ impl Shared {
         if self.is_leader.swap(leads, Ordering::AcqRel) != leads {
             self.leadership.send_replace(leads);
         }
+    }
+
+    pub(super) fn set_configuration(&self, latest: &Configuration) {
+        self.configuration.send_if_modified(|known| {
+            let is_new = **known != *latest;
+            if is_new {
+                *known = Arc::new(latest.clone());
+            }
+            is_new
+        });
     }
 
     /// Whether that is news.

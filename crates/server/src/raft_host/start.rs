@@ -50,7 +50,8 @@ impl RaftHost {
         let inbox = Arc::new(Inbox::default());
         let writes = Writes::new(stable, options.sync_delay);
         let parts = (shared.clone(), inbox.clone());
-        let transport = transport(Inlet::new(inbox.clone()));
+        let inlet = Inlet::new(inbox.clone(), shared.clone(), snapshots.clone());
+        let transport = transport(inlet.clone());
         let applier = Box::new(applier);
         let driver = Driver::new(core, writes, snapshots, applier, transport, parts, options);
         let end = End { shared: shared.clone(), inbox: inbox.clone() };
@@ -60,7 +61,7 @@ impl RaftHost {
             .map_err(StartError::Thread)?;
         let thread = Mutex::new(Some(thread));
         let verified = telemetry::names::RAFT_VERIFY_LEADER.handle([]);
-        Ok(RaftHost { handle: Arc::new(Handle { shared, inbox, verified, thread }) })
+        Ok(RaftHost { handle: Arc::new(Handle { shared, inbox, inlet, verified, thread }) })
     }
 }
 

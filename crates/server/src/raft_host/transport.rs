@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use raft::{Destination, Message, RequestId, ServerId};
-use wal::SnapshotStore;
+use raft::{Configuration, Destination, Message, RequestId, Server, ServerId};
+use wal::{DiskError, SnapshotStore};
 
+use super::error::Fatal;
 use super::inbox::{Inbox, Input};
+use super::shared::Shared;
 
 /// Sends messages. Calls come from the Raft thread and must not wait: a transport that
 /// is behind drops messages and reports requests as failed through its [`Inlet`].
@@ -31,11 +33,13 @@ impl Transport for NoPeers {
 #[derive(Clone)]
 pub struct Inlet {
     inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
+    snapshots: SnapshotStore,
 }
 
 impl Inlet {
-    pub(super) fn new(inbox: Arc<Inbox>) -> Self {
-        Self { inbox }
+    pub(super) fn new(inbox: Arc<Inbox>, shared: Arc<Shared>, snapshots: SnapshotStore) -> Self {
+        Self { inbox, shared, snapshots }
     }
 
     /// A message from `from`, whose identity the transport has made sure of. An
@@ -51,5 +55,26 @@ impl Inlet {
     #[must_use]
     pub fn fail(&self, to: ServerId, request: RequestId) -> bool {
         self.inbox.push_bounded(Input::Failure { to, request })
+    }
+
+    /// Where a snapshot goes that another server sends.
+    pub fn snapshots(&self) -> SnapshotStore {
+        self.snapshots.clone()
+    }
+
+    /// The members of the cluster, as this server knows them.
+    pub fn configuration(&self) -> Arc<Configuration> {
+        self.shared.configuration.borrow().clone()
+    }
+
+    /// The leader that this server knows.
+    pub fn leader(&self) -> Option<Server> {
+        self.shared.leader.borrow().clone()
+    }
+
+    /// The disk failed in a way that this server must not outlive.
+    pub fn halt(&self, error: &DiskError) {
+        // A host that has ended has done so already.
+        let _ = self.inbox.push(Input::Halt(Fatal::new(error)));
     }
 }

@@ -140,6 +140,7 @@ impl Driver {
         driver.set_snapshot_look(now);
         let members = driver.core.configurations();
         RoleLines::configuration(members.latest_index, &members.latest);
+        driver.shared.set_configuration(&members.latest);
         driver
     }
 
@@ -278,6 +279,7 @@ impl Driver {
             Input::Message { from, message } => self.core.handle_message(from, message, now),
             Input::Failure { to, request } => self.core.handle_failure(&to, request, now),
             Input::SnapshotWritten(outcome) => self.snapshot_written(outcome, now)?,
+            Input::Halt(fatal) => return Err(fatal),
             Input::SegmentPrepared(prepared) => {
                 self.log().accept(prepared).map_err(Fatal::new)?;
             }
@@ -505,6 +507,7 @@ impl Driver {
         } else if let Some(contact) = self.core.status().last_contact {
             self.shared.set_last_contact(contact);
         }
+        self.shared.set_configuration(&self.core.configurations().latest);
         let applied = self.applied;
         let is_done = |v: &mut Verifying| v.index.is_some_and(|index| index <= applied);
         for verifying in self.verifying.extract_if(.., is_done) {

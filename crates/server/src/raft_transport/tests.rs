@@ -1,0 +1,564 @@
+use std::net::Ipv4Addr;
+
+use bytes::{Bytes, BytesMut};
+use contract::AnyCommand;
+use domains::kv::{KVS, KvCommand, KvOp};
+use raft::wire::{self, Request, Rpc, Splitter};
+use raft::{
+    AppendEntries, Configuration, LogPosition, RequestPreVote, Server, Suffrage, Term, VoteResponse,
+};
+use store::{Reader, Store};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use types::Index;
+use types::kv::KvEntry;
+
+use super::*;
+use crate::fsm::Fsm;
+use crate::raft_host::{
+    Change, HostOptions, MemDisk, ProposeError, RaftHost, RaftOptions, RaftStats,
+};
+
+const RAFT_BYTE: u8 = 1;
+
+fn id(name: &str) -> ServerId {
+    ServerId(format!("{name:0>36}").into())
+}
+
+/// Plain TCP and the first byte.
+struct Plain;
+
+impl Dial for Plain {
+    fn dial<'d>(
+        &'d self,
+        _id: &'d ServerId,
+        address: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = io::Result<BoxedStream>> + Send + 'd>> {
+        Box::pin(async move {
+            let mut stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            stream.write_all(&[RAFT_BYTE]).await?;
+            Ok(Box::new(stream) as BoxedStream)
+        })
+    }
+}
+
+/// A host with a port of its own.
+struct Node {
+    id: ServerId,
+    disk: MemDisk,
+    host: RaftHost,
+    store: Store,
+    address: SocketAddr,
+    /// Takes connections; they all end with it.
+    _listening: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Cluster {
+    book: Arc<FixedAddresses>,
+}
+
+fn options(node: &ServerId, address: SocketAddr) -> HostOptions {
+    let seed = node.0.bytes().map(u64::from).sum::<u64>() * u64::from(address.port());
+    let raft = RaftOptions {
+        heartbeat_timeout: Duration::from_millis(400),
+        election_timeout: Duration::from_millis(400),
+        leader_lease_timeout: Duration::from_millis(300),
+        trailing_logs: 5,
+        ..RaftOptions::default()
+    };
+    HostOptions { raft, ..HostOptions::new(node.clone(), address.to_string().into(), seed) }
+}
+
+async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("ports are free");
+    let address = listener.local_addr().expect("it listens");
+    (listener, address)
+}
+
+impl Cluster {
+    /// Starts a host over what is on the disk, at a new address that everybody knows.
+    async fn start(&self, name: &str, disk: MemDisk) -> Node {
+        let (listener, address) = listen().await;
+        let id = id(name);
+        self.book.set(id.clone(), address);
+        let sender = Sender { id: id.clone(), address: address.to_string().into() };
+        let transport = TransportOptions {
+            sender,
+            book: self.book.clone(),
+            dial: Arc::new(Plain),
+            runtime: Handle::current(),
+            timeout: TIMEOUT,
+        };
+        let store = Store::new(&domains::tables());
+        let mut halves = None;
+        let applier = Fsm::new(store.clone());
+        let disk_for_host = Arc::new(disk.clone());
+        let host = RaftHost::start(options(&id, address), disk_for_host, applier, |inlet| {
+            let (transport, incoming) = super::start(transport, inlet);
+            halves = Some(incoming);
+            Box::new(transport)
+        });
+        let incoming = halves.expect("a host has a transport");
+        let mut listening = JoinSet::new();
+        listening.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (mut stream, from) = listener.accept().await.expect("it listens");
+                let incoming = incoming.clone();
+                connections.spawn(async move {
+                    if stream.read_u8().await.is_ok_and(|byte| byte == RAFT_BYTE) {
+                        incoming.accept(stream, from).await;
+                    }
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        let host = host.expect("the disk is sound");
+        Node { id, disk, host, store, address, _listening: listening }
+    }
+
+    /// Starts new servers that all know each other.
+    async fn found(&self, names: &[&str]) -> Vec<Node> {
+        let mut nodes = Vec::new();
+        for name in names {
+            nodes.push(self.start(name, MemDisk::new()).await);
+        }
+        let servers = nodes.iter().map(Node::member).collect();
+        let configuration = Configuration { servers };
+        for node in &nodes {
+            let done = node.host.bootstrap(configuration.clone()).await.expect("it runs");
+            done.expect("it is new");
+        }
+        nodes
+    }
+}
+
+impl Node {
+    fn member(&self) -> Server {
+        let (id, address) = (self.id.clone(), self.address.to_string().into());
+        Server { id, address, suffrage: Suffrage::Voter }
+    }
+
+    /// Stops the host, and with it every connection; its disk is left.
+    async fn stop(self) -> MemDisk {
+        self.host.shutdown().await;
+        self.disk
+    }
+
+    async fn put(&self, key: &str) -> Result<(), ProposeError> {
+        let entry =
+            KvEntry { key: key.into(), value: (&b"value"[..]).into(), ..KvEntry::default() };
+        let command = Box::new(KvCommand { op: KvOp::Set, entry, ..KvCommand::default() });
+        let reply = self.host.propose(AnyCommand::encode(&*command), command).await?;
+        reply.expect("a set does not fail");
+        Ok(())
+    }
+
+    /// Waits until the key is in this server's state.
+    async fn has(&self, key: &str) {
+        loop {
+            let state = self.store.snapshot();
+            let mut reader = Reader::new(&state);
+            if reader.get(&KVS, key.as_bytes()).is_some() {
+                return;
+            }
+            self.store.subscribe(reader.into_watch_set()).0.fired().await;
+        }
+    }
+
+    async fn stats(&self) -> RaftStats {
+        self.host.stats().await.expect("it runs")
+    }
+}
+
+/// Waits until one of them leads; its place.
+async fn leader(nodes: &[Node]) -> usize {
+    let mut waiting = JoinSet::new();
+    for (place, node) in nodes.iter().enumerate() {
+        let host = node.host.clone();
+        waiting.spawn(async move { host.until_leader().await.then_some(place) });
+    }
+    waiting.join_next().await.and_then(Result::ok).flatten().expect("somebody leads in the end")
+}
+
+async fn all_have(nodes: &[Node], key: &str) {
+    for node in nodes {
+        node.has(key).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_servers_agree_and_outlive_their_leader() {
+    let cluster = Cluster::default();
+    let mut nodes = cluster.found(&["a", "b", "c"]).await;
+    let first = leader(&nodes).await;
+    for n in 0..100 {
+        nodes[first].put(&format!("k{n}")).await.expect("it leads");
+    }
+    all_have(&nodes, "k99").await;
+    nodes[first].host.verify_leader().await.expect("a majority agrees");
+    let stats = nodes[first].stats().await;
+    assert_eq!((stats.peers(), stats.followers.len()), (2, 2));
+
+    let stopped = nodes.remove(first);
+    let name = stopped.id.clone();
+    let disk = stopped.stop().await;
+    let second = leader(&nodes).await;
+    nodes[second].put("without it").await.expect("it leads");
+    all_have(&nodes, "without it").await;
+
+    let back = cluster.start(&name.0, disk).await;
+    back.has("without it").await;
+    assert_eq!(back.host.leader().map(|leader| leader.id), Some(nodes[second].id.clone()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_servers_go_on_with_three_and_not_with_two() {
+    let cluster = Cluster::default();
+    let mut nodes = cluster.found(&["a", "b", "c", "d", "e"]).await;
+    let mut stopped = Vec::new();
+    for round in 0..2 {
+        let first = leader(&nodes).await;
+        nodes[first].put(&format!("round {round}")).await.expect("it leads");
+        let node = nodes.remove(first);
+        stopped.push((node.id.clone(), node.stop().await));
+    }
+    let third = leader(&nodes).await;
+    nodes[third].put("of three").await.expect("three of five are a majority");
+    all_have(&nodes, "of three").await;
+
+    let (other, mut leadership) = ((third + 1) % 3, nodes[third].host.watch_leadership());
+    nodes.remove(other).stop().await;
+    leadership.wait_for(|leads| !leads).await.expect("it runs");
+    assert!(nodes.iter().all(|node| !node.host.has_lease()));
+    for (name, disk) in stopped {
+        nodes.push(cluster.start(&name.0, disk).await);
+    }
+    let last = leader(&nodes).await;
+    nodes[last].put("of four").await.expect("four of five are a majority");
+    for key in ["round 0", "round 1", "of three", "of four"] {
+        all_have(&nodes, key).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_away_for_long_gets_a_snapshot() {
+    let cluster = Cluster::default();
+    let mut nodes = cluster.found(&["a", "b", "c"]).await;
+    let first = leader(&nodes).await;
+    nodes[first].put("before").await.expect("it leads");
+    all_have(&nodes, "before").await;
+    let away = nodes.remove((first + 1) % 3);
+    let name = away.id.clone();
+    let disk = away.stop().await;
+    let leader = &nodes[leader(&nodes).await];
+    for n in 0..300 {
+        leader.put(&format!("meanwhile {n}")).await.expect("it leads");
+    }
+    let meta = leader.host.take_snapshot().await.expect("there is room").expect("there is news");
+    leader.put("after").await.expect("it leads");
+
+    let back = cluster.start(&name.0, disk).await;
+    back.has("after").await;
+    back.has("meanwhile 299").await;
+    let status = back.stats().await.status;
+    assert_eq!((status.snapshot, status.first), (meta.last, meta.last.index.next()));
+    // What it was sent is its own from then on.
+    let name = back.id.clone();
+    let back = cluster.start(&name.0, back.stop().await).await;
+    back.has("meanwhile 0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_come_and_go_and_leadership_moves() {
+    let cluster = Cluster::default();
+    let mut nodes = cluster.found(&["a"]).await;
+    assert!(nodes[0].host.until_leader().await);
+    nodes[0].put("alone").await.expect("it leads");
+    for name in ["b", "c"] {
+        let node = cluster.start(name, MemDisk::new()).await;
+        let Server { id, address, .. } = node.member();
+        let change = Change::AddNonvoter { id: id.clone(), address: address.clone() };
+        nodes[0].host.change_membership(change, None).await.expect("it leads");
+        node.has("alone").await;
+        let change = Change::AddVoter { id, address };
+        nodes[0].host.change_membership(change, None).await.expect("it leads");
+        nodes.push(node);
+    }
+    let target = nodes[2].id.clone();
+    nodes[0].host.transfer_leadership(Some(target)).await.expect("it is up to date");
+    assert!(nodes[2].host.until_leader().await);
+    nodes[2].put("moved").await.expect("it leads");
+    let change = Change::Remove { id: nodes[0].id.clone() };
+    nodes[2].host.change_membership(change, None).await.expect("it leads");
+    nodes[2].put("of two").await.expect("it leads");
+    nodes[1].has("of two").await;
+    assert_eq!(nodes[2].stats().await.configuration.servers.len(), 2);
+    let members = nodes[1].host.watch_configuration().borrow().clone();
+    assert!(members.server(&nodes[0].id).is_none());
+    let mut removed = nodes[0].host.watch_leadership();
+    assert!(!*removed.borrow_and_update(), "who is removed does not lead");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_heals_when_all_its_addresses_change() {
+    let cluster = Cluster::default();
+    let nodes = cluster.found(&["a", "b", "c"]).await;
+    let first = leader(&nodes).await;
+    nodes[first].put("before").await.expect("it leads");
+    let before: Vec<SocketAddr> = nodes.iter().map(|node| node.address).collect();
+    let mut disks = Vec::new();
+    for node in nodes {
+        disks.push((node.id.clone(), node.stop().await));
+    }
+    // What stands in the configuration is nobody any more.
+    let mut nodes = Vec::new();
+    for (name, disk) in disks {
+        nodes.push(cluster.start(&name.0, disk).await);
+    }
+    assert!(nodes.iter().all(|node| !before.contains(&node.address)));
+    let first = leader(&nodes).await;
+    nodes[first].put("after").await.expect("it leads");
+    all_have(&nodes, "after").await;
+    all_have(&nodes, "before").await;
+}
+
+/// Another server's side of a connection, by hand.
+struct Hand {
+    stream: TcpStream,
+    buffer: BytesMut,
+}
+
+impl Hand {
+    async fn to(node: &Node) -> Self {
+        let mut stream = TcpStream::connect(node.address).await.expect("it listens");
+        stream.write_all(&[RAFT_BYTE]).await.expect("it is connected");
+        Self { stream, buffer: BytesMut::new() }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.expect("it is connected");
+    }
+
+    /// The next whole message; nothing when the other side has closed the connection.
+    async fn next(&mut self, mut splitter: Splitter) -> Option<Bytes> {
+        loop {
+            if let Some(message) = splitter.next(&mut self.buffer).expect("it is sound") {
+                return Some(message);
+            }
+            if self.stream.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+    }
+
+    async fn ask(&mut self, from: &Sender, body: &Body) -> Option<Result<Body, String>> {
+        let mut bytes = Vec::new();
+        assert!(wire::encode_request(&mut bytes, from, body));
+        self.send(&bytes).await;
+        let answer = self.next(Splitter::responses()).await?;
+        let rpc = Rpc::of(body).expect("it is a request");
+        Some(wire::decode_response(rpc, &answer).expect("it is sound").body)
+    }
+
+    async fn request(&mut self) -> Option<Request> {
+        let request = self.next(Splitter::requests()).await?;
+        Some(wire::decode_request(&request).expect("it is sound"))
+    }
+}
+
+fn heartbeat(term: u64) -> Body {
+    let (previous, entries) = (LogPosition::default(), Vec::new());
+    let (term, leader_commit) = (Term(term), Index::ZERO);
+    Body::AppendEntries(AppendEntries { term, previous, entries, leader_commit })
+}
+
+fn sender(name: &str, address: &str) -> Sender {
+    Sender { id: id(name), address: address.into() }
+}
+
+#[tokio::test]
+async fn requests_are_answered_in_their_order_or_the_connection_is_closed() {
+    let cluster = Cluster::default();
+    let node = cluster.start("a", MemDisk::new()).await;
+    let leader = sender("z", "127.0.0.1:1");
+    let mut hand = Hand::to(&node).await;
+    let vote = Body::RequestPreVote(RequestPreVote { term: Term(3), last: Default::default() });
+    let mut bytes = Vec::new();
+    for body in [&vote, &heartbeat(7), &vote] {
+        assert!(wire::encode_request(&mut bytes, &leader, body));
+    }
+    hand.send(&bytes).await;
+    let mut granted = Vec::new();
+    for rpc in [Rpc::RequestPreVote, Rpc::AppendEntries, Rpc::RequestPreVote] {
+        let answer = hand.next(Splitter::responses()).await.expect("it answers");
+        match wire::decode_response(rpc, &answer).expect("it is sound").body {
+            Ok(Body::RequestPreVoteResponse(vote)) => granted.push(vote.granted),
+            Ok(Body::AppendEntriesResponse(response)) => assert!(response.success),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Behind the heartbeat its term is over.
+    assert_eq!(granted, [true, false]);
+    assert_eq!(node.stats().await.status.term, Term(7));
+
+    // A protocol of long ago is refused, and the connection is of use all the same.
+    hand.send(b"\x03\x81\xafProtocolVersion\x01").await;
+    let answer = hand.next(Splitter::responses()).await.expect("it answers");
+    let refused = wire::decode_response(Rpc::TimeoutNow, &answer).expect("it is sound").body;
+    assert_eq!(refused, Err(wire::UNSUPPORTED_PROTOCOL.to_owned()));
+    assert!(matches!(hand.ask(&leader, &heartbeat(7)).await, Some(Ok(_))));
+
+    hand.send(b"\x09").await;
+    assert!(hand.next(Splitter::responses()).await.is_none(), "no call has this type");
+    let mut hand = Hand::to(&node).await;
+    let itself = Sender { id: node.id.clone(), ..leader };
+    assert_eq!(hand.ask(&itself, &heartbeat(8)).await, None);
+    assert_eq!(node.stats().await.status.term, Term(7));
+}
+
+#[tokio::test]
+async fn a_server_that_gives_no_id_is_known_by_its_address() {
+    let cluster = Cluster::default();
+    let node = cluster.start("a", MemDisk::new()).await;
+    let old = Sender { id: ServerId("".into()), address: "127.0.0.1:8300".into() };
+    assert_eq!(Hand::to(&node).await.ask(&old, &heartbeat(5)).await, None, "nobody knows it");
+    assert_eq!(node.stats().await.status.term, Term(0));
+
+    cluster.book.set(id("old"), "127.0.0.1:8300".parse().expect("an address"));
+    let mut hand = Hand::to(&node).await;
+    assert!(matches!(hand.ask(&old, &heartbeat(5)).await, Some(Ok(_))));
+    assert_eq!(node.host.leader().map(|leader| leader.id), Some(id("old")));
+    // It hands over: whoever is at the leader's address is the leader.
+    let nameless = Sender { address: "".into(), ..old };
+    let answer = hand.ask(&nameless, &Body::TimeoutNow).await;
+    assert_eq!(answer, Some(Ok(Body::TimeoutNowResponse)));
+}
+
+#[tokio::test]
+async fn a_snapshot_is_read_to_its_end_even_if_it_is_of_no_use() {
+    let cluster = Cluster::default();
+    let node = cluster.start("a", MemDisk::new()).await;
+    let leader = sender("z", "127.0.0.1:1");
+    let mut hand = Hand::to(&node).await;
+    let server = Server { id: id("z"), address: "127.0.0.1:1".into(), suffrage: Suffrage::Voter };
+    let last = LogPosition { term: Term(2), index: Index(9) };
+    let announced = |size| {
+        let configuration = Configuration { servers: vec![server.clone()] };
+        let (id, configuration_index) = (String::new(), Index(1));
+        let snapshot = raft::SnapshotMeta { id, last, configuration, configuration_index, size };
+        Body::InstallSnapshot(raft::InstallSnapshot { term: Term(2), snapshot })
+    };
+    let garbage = vec![0xc1; 600_000];
+    let mut bytes = Vec::new();
+    assert!(wire::encode_request(&mut bytes, &leader, &announced(garbage.len() as u64)));
+    hand.send(&[&bytes[..], &garbage].concat()).await;
+    let answer = hand.next(Splitter::responses()).await.expect("it answers");
+    let response = wire::decode_response(Rpc::InstallSnapshot, &answer).expect("it is sound");
+    let Ok(Body::InstallSnapshotResponse(response)) = response.body else { panic!("{response:?}") };
+    assert!(!response.success);
+    // The connection goes on, and nothing is left on the disk.
+    assert!(matches!(hand.ask(&leader, &heartbeat(2)).await, Some(Ok(_))));
+    let left = wal::Disk::list(&node.disk, "raft/snapshots").expect("it is there");
+    assert_eq!(left, Vec::<String>::new());
+
+    let mut state = Vec::new();
+    crate::state_file::save(&node.store.snapshot(), &mut state).expect("memory takes all");
+    let mut bytes = Vec::new();
+    assert!(wire::encode_request(&mut bytes, &leader, &announced(state.len() as u64)));
+    hand.send(&[&bytes[..], &state].concat()).await;
+    let answer = hand.next(Splitter::responses()).await.expect("it answers");
+    let response = wire::decode_response(Rpc::InstallSnapshot, &answer).expect("it is sound");
+    let Ok(Body::InstallSnapshotResponse(response)) = response.body else { panic!("{response:?}") };
+    assert!(response.success);
+    assert_eq!(node.stats().await.status.snapshot, last);
+}
+
+/// A member of the cluster whose side of the protocol is a closure.
+async fn fake(
+    cluster: &Cluster,
+    name: &str,
+    answer: impl Fn(&Request) -> Option<(Sender, Body)> + Send + Sync + 'static,
+) -> (Server, JoinSet<()>) {
+    let (listener, address) = listen().await;
+    cluster.book.set(id(name), address);
+    let answer = Arc::new(answer);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.expect("it listens");
+            let answer = answer.clone();
+            connections.spawn(async move {
+                if stream.read_u8().await.is_err() {
+                    return;
+                }
+                let mut hand = Hand { stream, buffer: BytesMut::new() };
+                while let Some(request) = hand.request().await {
+                    let Some((sender, body)) = answer(&request) else { return };
+                    let mut bytes = Vec::new();
+                    wire::encode_response(&mut bytes, &sender, Ok(&body));
+                    hand.send(&bytes).await;
+                }
+            });
+        }
+    });
+    let (id, address) = (id(name), address.to_string().into());
+    (Server { id, address, suffrage: Suffrage::Voter }, tasks)
+}
+
+fn agree(request: &Request) -> Option<Body> {
+    let vote = |term| VoteResponse { term, granted: true };
+    match &request.body {
+        Body::RequestVote(body) => Some(Body::RequestVoteResponse(vote(body.term))),
+        Body::RequestPreVote(body) => Some(Body::RequestPreVoteResponse(vote(body.term))),
+        Body::AppendEntries(body) => {
+            let last_log = body.entries.last().map_or(body.previous.index, |entry| entry.index);
+            Some(Body::AppendEntriesResponse(raft::AppendEntriesResponse {
+                term: body.term,
+                last_log,
+                success: body.term > Term(0),
+                no_retry_backoff: false,
+            }))
+        }
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_knows_no_pre_votes_does_not_stand_in_the_way() {
+    let cluster = Cluster::default();
+    let node = cluster.start("a", MemDisk::new()).await;
+    let old = Sender { id: ServerId("".into()), address: "".into() };
+    let (other, _tasks) = fake(&cluster, "old", move |request| match request.body {
+        Body::RequestPreVote(_) => None,
+        _ => agree(request).map(|body| (old.clone(), body)),
+    })
+    .await;
+    let configuration = Configuration { servers: vec![node.member(), other] };
+    node.host.bootstrap(configuration).await.expect("it runs").expect("it is new");
+    assert!(node.host.until_leader().await);
+    node.put("a").await.expect("both agree");
+}
+
+#[tokio::test]
+async fn an_answer_of_another_server_than_the_one_that_was_asked_counts_as_none() {
+    let cluster = Cluster::default();
+    let node = cluster.start("a", MemDisk::new()).await;
+    let (asked, mut asks) = watch::channel(0);
+    let stranger = sender("stranger", "127.0.0.1:1");
+    let (other, _tasks) = fake(&cluster, "b", move |request| {
+        asked.send_modify(|count| *count += 1);
+        agree(request).map(|body| (stranger.clone(), body))
+    })
+    .await;
+    let configuration = Configuration { servers: vec![node.member(), other] };
+    node.host.bootstrap(configuration).await.expect("it runs").expect("it is new");
+    // Its vote would be enough.
+    asks.wait_for(|count| *count >= 3).await.expect("it is asked again and again");
+    assert!(!node.host.is_leader());
+    assert_eq!(node.stats().await.status.term, Term(1));
+}
