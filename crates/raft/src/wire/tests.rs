@@ -167,23 +167,12 @@ fn what_no_server_sends_is_refused_and_says_why() {
 }
 
 #[test]
-fn a_message_without_end_is_refused_before_it_fills_the_memory() {
+fn a_message_that_is_too_large_is_refused_when_it_says_so() {
     let too_large = Err(WireError::TooLarge(1 << 20));
-    // Text that is announced, and many small things that are not.
-    let mut buffer = BytesMut::from(&b"\x01\x81\xa4Term\xdb\xff\xff\xff\xff"[..]);
-    assert_eq!(Splitter::requests().next(&mut buffer), too_large);
-    let mut buffer = BytesMut::from(&b"\x01\x91"[..]);
-    let mut splitter = Splitter::requests();
-    while buffer.len() <= 1 << 20 {
-        assert_eq!(splitter.next(&mut buffer), Ok(None));
-        buffer.resize(buffer.len() + 100_000, 0x91);
-        if let Err(error) = splitter.next(&mut buffer) {
-            assert_eq!(error, WireError::Msgpack(msgpack::Error::TooDeep));
-            break;
-        }
+    for announced in [&b"\x01\x81\xa4Term\xdb\xff\xff\xff\xff"[..], b"\x01\xdd\x00\xff\xff\xff"] {
+        let mut buffer = BytesMut::from(announced);
+        assert_eq!(Splitter::requests().next(&mut buffer), too_large);
     }
-    let mut buffer = BytesMut::from(&b"\x01\xdd\x00\xff\xff\xff"[..]);
-    assert_eq!(Splitter::requests().next(&mut buffer), too_large);
     let mut buffer = BytesMut::from(&b"\x05"[..]);
     assert_eq!(Splitter::requests().next(&mut buffer), Err(WireError::UnknownRpc(5)));
 }
