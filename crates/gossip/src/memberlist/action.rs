@@ -9,10 +9,10 @@ use bytes::Bytes;
 use crate::wire::packet::PacketError;
 
 /// Names one exchange over a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExchangeId(pub u64);
 
-/// One thing to do or to know. Taken in order from `Memberlist::poll_action`.
+/// One thing to do or to know. Taken in order from [`super::Memberlist::poll_action`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send a packet. The shell encrypts it and puts the label in front
@@ -24,7 +24,7 @@ pub enum Action {
         plain: Bytes,
     },
     /// Dial, send a message, read one, and hand it to
-    /// `Memberlist::handle_stream_answer`; or say there why not, by `deadline` at the
+    /// [`super::Memberlist::handle_stream_answer`]; or say there why not, by `deadline` at the
     /// latest. The shell encrypts ([`crate::wire::Security::seal_stream`]).
     Exchange {
         /// Its name.
@@ -40,8 +40,8 @@ pub enum Action {
         /// When to give up.
         deadline: Instant,
     },
-    /// A join or a user message asked for by `Memberlist::join` or
-    /// `Memberlist::send_user_stream` is done, or why not.
+    /// A join or a user message asked for by [`super::Memberlist::join`] or
+    /// [`super::Memberlist::send_user_stream`] is done, or why not.
     Exchanged {
         /// Its name.
         id: ExchangeId,
@@ -63,9 +63,9 @@ pub enum Action {
 /// A broadcast whose end is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Waited {
-    /// `Memberlist::leave`.
+    /// [`super::Memberlist::leave`].
     Leave,
-    /// `Memberlist::update_meta`.
+    /// [`super::Memberlist::update_meta`].
     Update,
 }
 
@@ -107,6 +107,9 @@ pub enum Warning {
         "Was able to connect to {node} over TCP but UDP probes failed, network may be misconfigured"
     )]
     OnlyStreams { node: String },
+    /// It does not answer over a stream either, or nothing that fits.
+    #[error("Failed fallback TCP ping to {node}: {error}")]
+    StreamPing { node: String, error: String },
     /// A regular exchange failed.
     #[error("Push/Pull with {node} failed: {error}")]
     PushPull { node: String, error: String },
