@@ -233,11 +233,18 @@ fn what_is_replayed_changes_nothing_for_good() {
     network.kept = Some(Vec::new());
     (2..=8).for_each(|host| network.join(host, 1));
     network.run(20_000);
-    network.loss = 0.5;
-    network.run(40_000);
-    network.loss = 0.0;
-    assert!(network.until(60_000, Network::agrees).is_some());
-    assert!(network.hosts.values().any(|host| host.machine.local_node().incarnation > 1));
+    network.crash(8);
+    network.run(4_000);
+    network.start(8);
+    network.join(8, 2);
+    let timeout = Duration::from_secs(1);
+    network.with(3, |machine, heard, now| {
+        machine.update_meta(Bytes::from("new"), timeout, now, heard);
+    });
+    network.run(20_000);
+    assert!(network.agrees());
+    let incarnation = |host: u16| network.hosts[&host].machine.local_node().incarnation;
+    assert!(incarnation(3) > 1 && incarnation(8) > 1);
     let before: Vec<_> =
         network.hosts.values().map(|host| host.machine.local_node().clone()).collect();
     let kept = network.kept.take().unwrap();
