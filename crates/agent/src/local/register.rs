@@ -268,7 +268,7 @@ fn node_service(definition: &ServiceDefinition) -> NodeService {
         tags: definition.tags.clone(),
         address: definition.address.clone(),
         tagged_addresses: tagged_addresses(definition),
-        meta: Some(definition.meta.clone().unwrap_or_default()),
+        meta: definition.meta.clone(),
         port: definition.port,
         socket_path: definition.socket_path.clone(),
         weights: Some(definition.weights.clone().unwrap_or_default()),

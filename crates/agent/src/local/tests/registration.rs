@@ -114,7 +114,7 @@ fn a_service_gets_its_defaults() {
     let service = &plan.services[0].service;
     assert_eq!(service.id, "web");
     assert_eq!(service.weights, Some(types::catalog::Weights { passing: 1, warning: 1 }));
-    assert_eq!(service.meta, Some(Default::default()));
+    assert_eq!(service.meta, None);
     let addresses = service.tagged_addresses.as_ref().unwrap();
     assert_eq!(addresses.keys().collect::<Vec<_>>(), ["lan_ipv4", "wan_ipv4"]);
     assert_eq!(
