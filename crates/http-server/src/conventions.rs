@@ -266,22 +266,23 @@ impl Exchange<'_> {
 
     /// The first token that is given (`reference/http-api.md` 1.3).
     fn token(&self, in_query: &str) -> SecretId {
-        let headers = &self.parts.headers;
-        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if !in_query.is_empty() {
             return SecretId::from(in_query);
         }
-        if let Some(token) = text("x-consul-token").filter(|token| !token.is_empty()) {
-            return SecretId::from(token);
-        }
-        let mut words = text("authorization").unwrap_or("").split_ascii_whitespace();
-        if words.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
-            && let Some(token) = words.next()
-        {
-            return SecretId::from(token);
-        }
-        self.settings.default_token.clone()
+        let in_headers = token_in_headers(&self.parts.headers);
+        in_headers.unwrap_or_else(|| self.settings.default_token.clone())
     }
+}
+
+/// The first token that headers give.
+pub fn token_in_headers(headers: &HeaderMap) -> Option<SecretId> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(token) = text("x-consul-token").filter(|token| !token.is_empty()) {
+        return Some(SecretId::from(token));
+    }
+    let mut words = text("authorization").unwrap_or("").split_ascii_whitespace();
+    let is_bearer = words.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"));
+    words.next().filter(|_| is_bearer).map(SecretId::from)
 }
 
 async fn run(

@@ -28,7 +28,7 @@ use std::pin::Pin;
 use contract::{Call, CallError, Encoding, Response};
 use types::Index;
 
-pub use conventions::HttpService;
+pub use conventions::{HttpService, token_in_headers};
 pub use listener::{Listener, ServeOptions, serve};
 pub use reply::{Download, Reply};
 pub use router::{LocalHandler, LocalRoute, Router, UploadHandler};

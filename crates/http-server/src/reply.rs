@@ -40,10 +40,18 @@ impl From<Response> for Reply {
 /// A body of any size. What has been sent cannot be taken back: an error within it
 /// breaks the connection, so that the client knows that there was to be more.
 pub struct Download {
-    /// Its content type.
-    pub content_type: &'static str,
+    /// What is told of it, its content type for one.
+    pub headers: HeaderMap,
     /// Its pieces, which are not compressed once more.
     pub pieces: mpsc::Receiver<io::Result<Bytes>>,
+}
+
+impl Download {
+    /// Pieces of this content type.
+    pub fn new(content_type: &'static str, pieces: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        let content_type = HeaderValue::from_static(content_type);
+        Self { headers: HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]), pieces }
+    }
 }
 
 /// The body of a response on the wire.
@@ -146,8 +154,8 @@ pub(crate) fn finish(
             headers.append(HeaderName::from_static(lower(name)), value);
         }
     }
-    if let Some(Download { content_type, pieces }) = download {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(Download { headers: told, pieces }) = download {
+        headers.extend(told);
         return (response.status, WireBody::Download(pieces));
     }
     if let Some((content_type, receiver)) = stream {

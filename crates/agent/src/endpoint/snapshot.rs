@@ -62,7 +62,7 @@ async fn save(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError
         last_contact_ms: u64::try_from(facts.last_contact.as_millis()).unwrap_or(u64::MAX),
         ..ReadMeta::unknown()
     };
-    let download = Some(Download { content_type: "application/x-gzip", pieces });
+    let download = Some(Download::new("application/x-gzip", pieces));
     Ok(Reply { meta: Some(meta), download, ..Reply::from(Response::ok()) })
 }
 

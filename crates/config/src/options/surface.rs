@@ -104,13 +104,10 @@ pub(super) const OPTIONS: &[Opt] = &[
     text("ui_config.metrics_provider_options_json", "", "Provider settings.")
         .reloads()
         .of(Feature::Ui),
-    text("ui_config.metrics_proxy.base_url", "", "Metrics store.").reloads().of(Feature::Ui),
+    text("ui_config.metrics_proxy.base_url", "", "Metrics store.").reloads(),
     of_kind("ui_config.metrics_proxy.add_headers", Kind::Objects(HEADER), "Headers sent to it.")
-        .reloads()
-        .of(Feature::Ui),
-    list("ui_config.metrics_proxy.path_allowlist", "Paths that may be asked.")
-        .reloads()
-        .of(Feature::Ui),
+        .reloads(),
+    list("ui_config.metrics_proxy.path_allowlist", "Paths that may be asked.").reloads(),
     map("ui_config.dashboard_url_templates", "Links to dashboards.").reloads().of(Feature::Ui),
     // Telemetry.
     text("telemetry.metrics_prefix", "consul", "First part of every name."),
