@@ -58,6 +58,7 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
         default_query_time: config.http.default_query_time.to_std(),
         max_query_time: config.http.max_query_time.to_std(),
         hold_timeout: config.rpc.hold_timeout.to_std(),
+        client_timeout: config.limits.rpc_client_timeout.to_std(),
         session_ttl_min: config.switches.session_ttl_min,
         makes_authority: makes_authority(config),
         coordinate_update_period: coordinate_update_period(config),

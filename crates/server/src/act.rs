@@ -5,14 +5,46 @@ use std::any::Any;
 use contract::{Action, Answer, AnyAction, CallError, Outside, ReadFacts, Step};
 
 use crate::Server;
+use crate::forward::{
+    Attempts, Failure, Place, ask_leader, by_any_server, deadline_of, is_elsewhere, place,
+    purpose_of,
+};
+
+/// The reply of an action, of a type that only the action knows, and what is told beside it.
+pub(crate) type Acted = Result<(Box<dyn Any + Send + Sync>, ReadFacts), CallError>;
 
 impl Server {
-    /// Runs an action to its end: asks its questions one after another, here or in the
-    /// datacenter that each is for.
-    pub async fn act(
-        &self,
-        action: &mut dyn AnyAction,
-    ) -> Result<(Box<dyn Any + Send + Sync>, ReadFacts), CallError> {
+    /// Runs an action to its end: here, or as a whole by the leader or in another
+    /// datacenter.
+    pub async fn act(&self, action: &mut dyn AnyAction) -> Acted {
+        let options = action.options().clone();
+        // What no other server runs asks its questions from here, wherever they lead.
+        let Some(call) = action.to_request() else { return self.act_here(action).await };
+        let call = (call.method, call.args.0);
+        if is_elsewhere(self, &options.datacenter) {
+            let (peers, deadline) = (self.peers(), deadline_of(self, &options));
+            let reply = peers.call_in(&options.datacenter, call, deadline, false).await;
+            return action.decode_reply(&reply.map_err(Failure::There)?);
+        }
+        let mut attempts = Attempts::new(purpose_of(&options));
+        loop {
+            let failure = match place(self, by_any_server(&options)) {
+                Ok(Place::Here) => return self.act_here(action).await,
+                Ok(Place::At(leader)) => {
+                    let deadline = deadline_of(self, &options);
+                    match ask_leader(self, &leader, (call.0, &call.1), deadline).await {
+                        Ok(reply) => return action.decode_reply(&reply),
+                        Err(error) => Failure::There(error),
+                    }
+                }
+                Err(error) => Failure::Here(error),
+            };
+            attempts.pause(self, failure).await?;
+        }
+    }
+
+    /// Asks the questions of an action one after another, each where its answer is.
+    pub(crate) async fn act_here(&self, action: &mut dyn AnyAction) -> Acted {
         let datacenters = self.other_datacenters();
         let mut question = action.start();
         loop {

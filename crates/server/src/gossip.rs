@@ -1,18 +1,16 @@
 //! What a server asks of the gossip pools, whoever keeps them.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use bytes::Bytes;
+use rpc::{BoxFuture, ServerAddr};
 use types::member::Member;
-
-/// A future of unknown type.
-pub type BoxFuture<'f, T> = Pin<Box<dyn Future<Output = T> + Send + 'f>>;
 
 /// The pools of the agent in this process. Errors are texts for operators.
 pub trait Gossip: Send + Sync + 'static {
     /// The members of the LAN pool, this one included.
     fn members(&self) -> Vec<Member>;
+
+    /// How far a server of another datacenter is, in seconds, if that was measured.
+    fn distance(&self, server: &ServerAddr) -> Option<f64>;
 
     /// Leaves the WAN pool, and then the LAN pool; done when the others know.
     fn leave(&self) -> BoxFuture<'_, Result<(), String>>;
@@ -36,6 +34,10 @@ pub struct NoGossip;
 impl Gossip for NoGossip {
     fn members(&self) -> Vec<Member> {
         Vec::new()
+    }
+
+    fn distance(&self, _server: &ServerAddr) -> Option<f64> {
+        None
     }
 
     fn leave(&self) -> BoxFuture<'_, Result<(), String>> {

@@ -23,6 +23,7 @@ pub mod autopilot;
 mod coordinates;
 mod duties;
 mod federation;
+mod forward;
 pub mod fsm;
 pub mod gossip;
 pub mod leader;
@@ -68,7 +69,7 @@ use crate::live::LiveQueries;
 use crate::lock_delay::LockDelays;
 use crate::memory::Memory;
 use crate::metrics::CallMetrics;
-use crate::peers::{NoPeers, Peers};
+use crate::peers::Peers;
 use crate::raft_host::RaftHost;
 use crate::rate_limit::{Asked, Caller, Class, RequestLimiter, RequestLimits};
 
@@ -83,6 +84,9 @@ pub struct ServerOptions {
     pub max_query_time: Duration,
     /// `performance.rpc_hold_timeout`: how long a request waits for a leader to appear.
     pub hold_timeout: Duration,
+    /// `limits.rpc_client_timeout`: how long another server may take to answer what does not
+    /// wait for a change; zero for no limit.
+    pub client_timeout: Duration,
     /// `session_ttl_min`: the shortest time that a session may be given to live.
     pub session_ttl_min: GoDuration,
     /// Whether a leader makes the root of the mesh when there is none.
@@ -100,6 +104,7 @@ impl Default for ServerOptions {
             default_query_time: Duration::from_secs(300),
             max_query_time: Duration::from_secs(600),
             hold_timeout: Duration::from_secs(7),
+            client_timeout: Duration::from_secs(60),
             session_ttl_min: GoDuration::from_secs(10),
             makes_authority: true,
             coordinate_update_period: Duration::from_secs(5),
@@ -125,7 +130,9 @@ struct Shared {
     metrics: CallMetrics,
     limiter: RequestLimiter,
     duties: Duties,
-    surroundings: OnceLock<Surroundings>,
+    connected: OnceLock<Surroundings>,
+    /// What it has until it is connected.
+    alone: Surroundings,
     /// Whether the leader that this server is has taken on its duties.
     established: watch::Sender<bool>,
     /// Whether this server is about to leave, and takes on no more calls.
@@ -134,7 +141,7 @@ struct Shared {
 
 /// What a server has around it.
 struct Surroundings {
-    peers: Arc<dyn Peers>,
+    peers: Peers,
     gossip: Arc<dyn Gossip>,
 }
 
@@ -151,6 +158,8 @@ impl Server {
         let memory = Memory::new(lock_delays);
         let (metrics, limiter) = (CallMetrics::new(), RequestLimiter::default());
         let duties = Duties::default();
+        let peers = Peers::none(options.datacenter.clone());
+        let alone = Surroundings { peers, gossip: Arc::new(NoGossip) };
         let shared = Shared {
             options,
             store,
@@ -160,7 +169,8 @@ impl Server {
             metrics,
             limiter,
             duties,
-            surroundings: OnceLock::new(),
+            connected: OnceLock::new(),
+            alone,
             // Until somebody does a leader's duties there are none to wait for.
             established: watch::Sender::new(true),
             leaving: AtomicBool::new(false),
@@ -170,17 +180,21 @@ impl Server {
     }
 
     /// Tells the server how to reach others and the gossip pools, once. Before, it is alone.
-    pub fn connect(&self, peers: Arc<dyn Peers>, gossip: Arc<dyn Gossip>) {
-        let connected = self.shared.surroundings.set(Surroundings { peers, gossip });
+    pub fn connect(&self, peers: Peers, gossip: Arc<dyn Gossip>) {
+        let connected = self.shared.connected.set(Surroundings { peers, gossip });
         assert!(connected.is_ok(), "a server is connected once");
     }
 
-    pub(crate) fn peers(&self) -> &dyn Peers {
-        self.shared.surroundings.get().map_or(&NoPeers, |surroundings| &*surroundings.peers)
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.surroundings().peers
     }
 
     pub(crate) fn gossip(&self) -> &dyn Gossip {
-        self.shared.surroundings.get().map_or(&NoGossip, |surroundings| &*surroundings.gossip)
+        &*self.surroundings().gossip
+    }
+
+    fn surroundings(&self) -> &Surroundings {
+        self.shared.connected.get().unwrap_or(&self.shared.alone)
     }
 
     /// A handle that works on behalf of somebody, who may be limited.
@@ -228,16 +242,15 @@ impl Server {
         Authorizer::allow_all()
     }
 
-    /// There is no way to other datacenters yet.
-    fn check_datacenter(&self, wanted: &Datacenter) -> Result<(), CallError> {
-        if wanted.is_empty() || *wanted == self.shared.options.datacenter {
-            return Ok(());
-        }
-        Err(CallError::no_path_to_datacenter())
+    /// All datacenters that are known, the nearest first, and so its own first of all.
+    pub fn datacenters(&self) -> Vec<Datacenter> {
+        let own = self.shared.options.datacenter.clone();
+        std::iter::once(own).chain(self.other_datacenters()).collect()
     }
 
-    /// The other datacenters that can be asked, the nearest first. There are none yet.
-    fn other_datacenters(&self) -> Vec<Datacenter> {
-        Vec::new()
+    /// The other datacenters that can be asked, the nearest first.
+    pub fn other_datacenters(&self) -> Vec<Datacenter> {
+        let own = &self.shared.options.datacenter;
+        self.peers().others(own, |server| self.gossip().distance(server))
     }
 }

@@ -1,14 +1,34 @@
 //! What operators ask of the quorum: who is in it, who leads, and changes of both.
 
+use std::time::Duration;
+
 use acl::{Permission, Resource};
+use bytes::Bytes;
+use contract::remote::{QueryOptions, decode_reply, encode};
 use contract::{CallError, ReadOptions};
+use rpc::retry::Purpose;
 use types::member::Member;
-use types::operator::{RaftConfiguration, RaftPeer, RaftServer};
+use types::operator::{
+    RaftConfiguration, RaftPeer, RaftServer, RemovePeerRequest, TransferLeaderRequest,
+};
 use types::{Datacenter, SecretId};
 
 use crate::Server;
+use crate::forward::{Answers, ask_answerer};
 use crate::leader::hand_over;
 use crate::raft_host::{Change, RaftStats, ServerId, Suffrage};
+
+/// The methods behind what operators ask; [`crate::endpoint`] answers them.
+pub(crate) const STATUS_LEADER: &str = "Status.Leader";
+pub(crate) const STATUS_PEERS: &str = "Status.Peers";
+pub(crate) const RAFT_CONFIGURATION: &str = "Operator.RaftGetConfiguration";
+pub(crate) const REMOVE_BY_ID: &str = "Operator.RaftRemovePeerByID";
+pub(crate) const REMOVE_BY_ADDRESS: &str = "Operator.RaftRemovePeerByAddress";
+pub(crate) const TRANSFER_LEADER: &str = "Operator.TransferLeader";
+pub(crate) const AUTOPILOT_STATE: &str = "Operator.AutopilotState";
+
+/// What does not wait for a change.
+pub(crate) const READ: Purpose = Purpose::Read(Duration::ZERO);
 
 /// The only Raft protocol that there is.
 const RAFT_PROTOCOL: &str = "3";
@@ -19,7 +39,10 @@ impl Server {
     /// # Errors
     /// There is no way to the datacenter.
     pub async fn leader_address(&self, datacenter: &Datacenter) -> Result<String, CallError> {
-        self.check_datacenter(datacenter)?;
+        let call = (STATUS_LEADER, in_datacenter(datacenter));
+        if let Some(reply) = ask_answerer(self, datacenter, Answers::Anybody, call, READ).await? {
+            return decode_reply(STATUS_LEADER, &reply);
+        }
         Ok(self.raft().leader().map(|leader| leader.address.to_string()).unwrap_or_default())
     }
 
@@ -28,7 +51,10 @@ impl Server {
     /// # Errors
     /// There is no way to the datacenter, or this server is stopping.
     pub async fn peer_addresses(&self, datacenter: &Datacenter) -> Result<Vec<String>, CallError> {
-        self.check_datacenter(datacenter)?;
+        let call = (STATUS_PEERS, in_datacenter(datacenter));
+        if let Some(reply) = ask_answerer(self, datacenter, Answers::Anybody, call, READ).await? {
+            return decode_reply(STATUS_PEERS, &reply);
+        }
         let stats = self.raft_stats().await?;
         Ok(stats.configuration.servers.iter().map(|server| server.address.to_string()).collect())
     }
@@ -42,7 +68,11 @@ impl Server {
         options: &ReadOptions,
         members: &[Member],
     ) -> Result<RaftConfiguration, CallError> {
-        self.check_datacenter(&options.datacenter)?;
+        let call = (RAFT_CONFIGURATION, encode(&QueryOptions::new(options, "")));
+        let (datacenter, answers) = (&options.datacenter, Answers::read(options));
+        if let Some(reply) = ask_answerer(self, datacenter, answers, call, READ).await? {
+            return decode_reply(RAFT_CONFIGURATION, &reply);
+        }
         self.may_read_operator(&options.token)?;
         let leader = self.raft().leader();
         let stats = self.raft_stats().await?;
@@ -68,7 +98,22 @@ impl Server {
         peer: &RaftPeer,
         token: &SecretId,
     ) -> Result<(), CallError> {
-        self.check_datacenter(datacenter)?;
+        let base = RemovePeerRequest {
+            datacenter: datacenter.clone(),
+            token: token.clone(),
+            ..RemovePeerRequest::default()
+        };
+        let (method, request) = match peer {
+            RaftPeer::Id(id) => (REMOVE_BY_ID, RemovePeerRequest { id: id.clone(), ..base }),
+            RaftPeer::Address(address) => {
+                (REMOVE_BY_ADDRESS, RemovePeerRequest { address: address.clone(), ..base })
+            }
+        };
+        let call = (method, encode(&request));
+        let answers = Answers::Leader;
+        if ask_answerer(self, datacenter, answers, call, Purpose::Write).await?.is_some() {
+            return Ok(());
+        }
         self.may_write_operator(token)?;
         let stats = self.raft_stats().await?;
         let found = stats.configuration.servers.iter().find(|server| match peer {
@@ -106,7 +151,15 @@ impl Server {
         id: Option<&str>,
         token: &SecretId,
     ) -> Result<(), CallError> {
-        self.check_datacenter(datacenter)?;
+        let request = TransferLeaderRequest {
+            datacenter: datacenter.clone(),
+            id: id.unwrap_or_default().to_owned(),
+            token: token.clone(),
+        };
+        let (call, answers) = ((TRANSFER_LEADER, encode(&request)), Answers::Leader);
+        if ask_answerer(self, datacenter, answers, call, Purpose::Write).await?.is_some() {
+            return Ok(());
+        }
         self.may_write_operator(token)?;
         let target = match id {
             None => None,
@@ -136,6 +189,11 @@ impl Server {
     async fn raft_stats(&self) -> Result<RaftStats, CallError> {
         self.raft().stats().await.map_err(|error| error.to_call_error())
     }
+}
+
+/// The argument of a method that wants to know the datacenter alone.
+fn in_datacenter(datacenter: &Datacenter) -> Bytes {
+    encode(&QueryOptions { datacenter: datacenter.clone(), ..QueryOptions::default() })
 }
 
 fn name_of(id: &ServerId, members: &[Member]) -> String {

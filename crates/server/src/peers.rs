@@ -1,93 +1,94 @@
-//! The other servers as this one calls them, whoever carries the calls.
+//! The other servers as this one calls them.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use contract::CallError;
+use rpc::{Pool, PoolOptions, Router, RpcError, ServerAddr};
+use telemetry::names;
 use types::Datacenter;
 
-pub use crate::gossip::BoxFuture;
-
-/// Another server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PeerServer {
-    /// Its datacenter.
-    pub datacenter: Datacenter,
-    /// The node's name.
-    pub name: String,
-    /// Its id in the quorum.
-    pub id: String,
-    /// Where its port is.
-    pub address: SocketAddr,
+/// The way to other servers. Cloning gives another handle.
+#[derive(Clone)]
+pub struct Peers {
+    pool: Pool,
+    router: Router,
 }
 
-/// Why another server did not answer as it should.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct PeerError {
-    /// What the caller is told.
-    pub text: String,
-    /// Whether the connection ended under the call: a read can be asked again.
-    pub is_eof: bool,
-}
+impl Peers {
+    /// Connections of `pool` to the servers that `router` knows.
+    pub fn new(pool: Pool, router: Router) -> Self {
+        Self { pool, router }
+    }
 
-/// The way to other servers.
-pub trait Peers: Send + Sync + 'static {
-    /// The server of this datacenter with that id, if gossip knows it.
-    fn server(&self, id: &str) -> Option<PeerServer>;
+    /// Nobody: for a server that is alone.
+    pub(crate) fn none(datacenter: Datacenter) -> Self {
+        Self { pool: Pool::new(PoolOptions::server()), router: Router::new(datacenter) }
+    }
 
-    /// The server of another datacenter to ask.
-    ///
-    /// # Errors
-    /// `No path to datacenter` when nobody knows it, and `Remote DC has no server currently
-    /// reachable`.
-    fn server_in(&self, datacenter: &Datacenter) -> Result<PeerServer, CallError>;
 
-    /// That server did not answer: ask another one the next time.
-    fn note_failed(&self, server: &PeerServer);
+    /// The server with that id in a datacenter, if gossip knows it.
+    pub(crate) fn server(&self, datacenter: &Datacenter, id: &str) -> Option<ServerAddr> {
+        self.router.routes().servers(datacenter).iter().find(|server| server.id == id).cloned()
+    }
 
-    /// All other datacenters, the nearest first.
-    fn datacenters(&self) -> Vec<Datacenter>;
+    /// The server to ask in another datacenter.
+    pub(crate) fn server_in(&self, datacenter: &Datacenter) -> Result<ServerAddr, RpcError> {
+        self.router.find(datacenter)
+    }
+
+    /// All datacenters but that one, the nearest first.
+    pub(crate) fn others(
+        &self,
+        own: &Datacenter,
+        distance: impl Fn(&ServerAddr) -> Option<f64>,
+    ) -> Vec<Datacenter> {
+        let mut near = self.router.routes().datacenters_by_distance(distance);
+        near.retain(|datacenter| datacenter != own);
+        near
+    }
 
     /// Calls a method by its name with the msgpack of its arguments, and returns that of
     /// its reply.
-    fn call<'p>(
-        &'p self,
-        server: &'p PeerServer,
-        method: &'p str,
+    pub(crate) async fn call(
+        &self,
+        server: &ServerAddr,
+        method: &str,
         args: Bytes,
         deadline: Duration,
-    ) -> BoxFuture<'p, Result<Bytes, PeerError>>;
-}
-
-/// Nobody: for a server that is alone.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoPeers;
-
-impl Peers for NoPeers {
-    fn server(&self, _id: &str) -> Option<PeerServer> {
-        None
+    ) -> Result<Bytes, RpcError> {
+        self.pool.call(server, method, args, deadline).await
     }
 
-    fn server_in(&self, _datacenter: &Datacenter) -> Result<PeerServer, CallError> {
-        Err(CallError::no_path_to_datacenter())
-    }
-
-    fn note_failed(&self, _server: &PeerServer) {}
-
-    fn datacenters(&self) -> Vec<Datacenter> {
-        Vec::new()
-    }
-
-    fn call<'p>(
-        &'p self,
-        server: &'p PeerServer,
-        _method: &'p str,
-        _args: Bytes,
-        _deadline: Duration,
-    ) -> BoxFuture<'p, Result<Bytes, PeerError>> {
-        let text = format!("rpc error getting client: no way to {}", server.address);
-        Box::pin(async move { Err(PeerError { text, is_eof: false }) })
+    /// As [`Self::call`], at a server of another datacenter. The one that does not answer is
+    /// asked last the next time; what changes nothing is asked of another one at once.
+    pub(crate) async fn call_in(
+        &self,
+        datacenter: &Datacenter,
+        (method, args): (&str, Bytes),
+        deadline: Duration,
+        changes: bool,
+    ) -> Result<Bytes, RpcError> {
+        let mut tried: Option<(ServerAddr, RpcError)> = None;
+        loop {
+            let server = self.server_in(datacenter)?;
+            if let Some((before, error)) = tried.take()
+                && before == server
+            {
+                return Err(error);
+            }
+            names::RPC_CROSS_DC.increment([datacenter.as_str().to_owned().into()], 1);
+            let outcome = self.call(&server, method, args.clone(), deadline).await;
+            let Err(error) = outcome else { return outcome };
+            let unsent = matches!(error, RpcError::Connect(_) | RpcError::Stream(_));
+            if !unsent && !error.is_eof_like() {
+                return Err(error);
+            }
+            tracing::warn!(target: "agent.server.rpc", %server, method, error = %error, "RPC failed to server in DC");
+            self.router.fail_server(&server);
+            if changes && !unsent {
+                return Err(error);
+            }
+            tried = Some((server, error));
+        }
     }
 }

@@ -11,6 +11,7 @@ use snapshot::{Meta, Record, Splitter};
 use tokio::time::timeout;
 use types::{Datacenter, Index, SecretId};
 
+use crate::forward::is_elsewhere;
 use crate::raft_host::{Capture, ProposeError};
 use crate::state_file::{Contents, RestoreError};
 use crate::{Server, write};
@@ -61,7 +62,7 @@ impl Server {
     /// Permission denied, or there is no way to the datacenter.
     pub fn may_restore(&self, datacenter: &Datacenter, token: &SecretId) -> Result<(), CallError> {
         self.may_snapshot(token)?;
-        self.check_datacenter(datacenter)
+        check_datacenter(self, datacenter)
     }
 
     fn may_snapshot(&self, token: &SecretId) -> Result<(), CallError> {
@@ -78,7 +79,7 @@ impl Server {
         token: &SecretId,
         consistency: Consistency,
     ) -> Result<SavedSnapshot, CallError> {
-        self.check_datacenter(datacenter)?;
+        check_datacenter(self, datacenter)?;
         self.may_snapshot(token)?;
         self.save_own_snapshot(consistency).await
     }
@@ -125,9 +126,9 @@ impl Server {
         datacenter: &Datacenter,
         token: &SecretId,
     ) -> Result<Restored, CallError> {
-        self.check_datacenter(datacenter)?;
+        check_datacenter(self, datacenter)?;
         self.may_snapshot(token)?;
-        self.wait_for_leadership().await?;
+        self.be_fresh_enough(Consistency::Default).await?;
         let looked = tokio::task::spawn_blocking(move || {
             let found = look_through(&mut archive);
             (archive, found)
@@ -159,6 +160,14 @@ impl Server {
             Err(_) => Err(CallError::failed("timed out waiting to re-run leader actions")),
         }
     }
+}
+
+/// Snapshots of other datacenters are not carried yet.
+fn check_datacenter(server: &Server, datacenter: &Datacenter) -> Result<(), CallError> {
+    if is_elsewhere(server, datacenter) {
+        return Err(CallError::no_path_to_datacenter());
+    }
+    Ok(())
 }
 
 /// Reads an archive to its end, as a restore would before it changes anything.

@@ -1,14 +1,16 @@
 //! The one write path.
 
 use std::any::Any;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use contract::remote::Outgoing;
 use contract::{AnyCommand, Authorized, CallError, Command, LeaderView, Refusal};
-use tokio::time::timeout;
+use rpc::ServerAddr;
+use rpc::retry::Purpose;
 use types::SecretId;
 
 use crate::Server;
+use crate::forward::{Attempts, Failure, Place, ask_leader, is_elsewhere, place};
 use crate::fsm::FsmReply;
 use crate::metrics::Call;
 use crate::rate_limit::Class;
@@ -32,9 +34,47 @@ impl Server {
     }
 
     async fn run(&self, command: Box<dyn AnyCommand>, token: &SecretId) -> FsmReply {
-        self.check_datacenter(command.datacenter())?;
+        if is_elsewhere(self, command.datacenter()) {
+            let call = request_of(&*command, token)?;
+            let (peers, deadline) = (self.peers(), self.shared.options.client_timeout);
+            let call = (call.method, call.args.0);
+            let reply = peers.call_in(command.datacenter(), call, deadline, true).await;
+            return command.reply_decoder()(&reply.map_err(Failure::There)?);
+        }
         self.admit(Class::Write, command.name(), false)?;
-        self.wait_for_leadership().await?;
+        let mut attempts = Attempts::new(Purpose::Write);
+        loop {
+            let failure = match place(self, false) {
+                Ok(Place::Here) => return self.write_here(command, token).await,
+                Ok(Place::At(leader)) => match self.write_at(&leader, &*command, token).await {
+                    Ok(reply) => return Ok(reply),
+                    Err(failure) => failure,
+                },
+                Err(error) => Failure::Here(error),
+            };
+            attempts.pause(self, failure).await?;
+        }
+    }
+
+    /// Asks the leader.
+    async fn write_at(
+        &self,
+        leader: &ServerAddr,
+        command: &dyn AnyCommand,
+        token: &SecretId,
+    ) -> Result<Reply, Failure> {
+        let call = request_of(command, token)?;
+        let deadline = self.shared.options.client_timeout;
+        let reply = ask_leader(self, leader, (call.method, &call.args.0), deadline).await?;
+        Ok(command.reply_decoder()(&reply)?)
+    }
+
+    /// Runs a command on this server, which leads.
+    pub(crate) async fn write_here(
+        &self,
+        command: Box<dyn AnyCommand>,
+        token: &SecretId,
+    ) -> FsmReply {
         let who = self.authorizer(token);
         let checked = Authorized::command(command, &who, self.store(), &self.shared.memory);
         let mut authorized = match checked {
@@ -90,21 +130,13 @@ impl Server {
         let bytes = command.encode();
         self.raft().propose(bytes, command).await.map_err(|error| error.to_call_error())?
     }
+}
 
-    /// Waits for this server to lead, as long as a request may be held.
-    pub(crate) async fn wait_for_leadership(&self) -> Result<(), CallError> {
-        if self.shared.leaving.load(Ordering::Acquire) {
-            return Err(CallError::no_leader());
-        }
-        if self.raft().is_leader() {
-            return Ok(());
-        }
-        let hold = self.shared.options.hold_timeout;
-        match timeout(hold, self.raft().until_leader()).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(CallError::no_leader()),
-        }
-    }
+/// How a command is sent to another server.
+fn request_of(command: &dyn AnyCommand, token: &SecretId) -> Result<Outgoing, CallError> {
+    command.to_request(token).ok_or_else(|| {
+        CallError::failed(format!("{} cannot be asked of another server", command.name()))
+    })
 }
 
 pub(crate) fn now_unix_nanos() -> u64 {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use contract::remote::{QueryOptions, decode_reply, encode};
 use contract::{CallError, ReadOptions};
 use domains::autopilot::{AutopilotSet, configuration};
 use domains::catalog::{NODES, node_key};
@@ -22,12 +23,15 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 use types::autopilot::{AutopilotConfiguration, AutopilotState};
 use types::member::Member;
+use types::operator::AutopilotStateReply;
 use types::{SecretId, Timestamp};
 
 use self::acting::{Pilot, Step};
 use self::health::{MemberFacts, ServerFacts};
 use self::stats::Known;
 use crate::Server;
+use crate::forward::{Answers, ask_answerer};
+use crate::operator::{AUTOPILOT_STATE, READ};
 use crate::raft_host::RaftStats;
 use crate::server_member::ServerMember;
 
@@ -53,7 +57,7 @@ impl AutopilotMemory {
 }
 
 impl Server {
-    /// How the servers were doing when the leader, which is this server, last looked.
+    /// How the servers were doing when the leader last looked.
     ///
     /// # Errors
     /// Permission denied, or no way to the datacenter; without leadership there is no knowing.
@@ -62,9 +66,13 @@ impl Server {
         options: &ReadOptions,
         members: &[Member],
     ) -> Result<AutopilotState, CallError> {
-        self.check_datacenter(&options.datacenter)?;
+        let call = (AUTOPILOT_STATE, encode(&QueryOptions::new(options, "")));
+        let (datacenter, answers) = (&options.datacenter, Answers::Leader);
+        if let Some(reply) = ask_answerer(self, datacenter, answers, call, READ).await? {
+            let reply: AutopilotStateReply = decode_reply(AUTOPILOT_STATE, &reply)?;
+            return Ok(reply.into());
+        }
         self.may_read_operator(&options.token)?;
-        self.wait_for_leadership().await?;
         let known = self.shared.memory.autopilot.pilot().state().cloned();
         match known {
             Some(state) => Ok(state),

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
+use contract::remote::{Nothing, decode_reply, encode};
 use raft::ServerId;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use types::autopilot::ServerRaftStats;
 use types::member::{Member, MemberStatus};
-use types::msgpack;
 
 use crate::Server;
 use crate::raft_host::RaftStats;
@@ -17,9 +16,6 @@ use crate::server_member::ServerMember;
 
 /// The name of the method.
 pub(crate) const RAFT_STATS: &str = "Status.RaftStats";
-
-/// An empty map: what methods without arguments are sent.
-const NO_ARGUMENTS: &[u8] = &[0x80];
 
 /// What one server said of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,11 +72,12 @@ pub(super) async fn ask_all(
 }
 
 async fn ask(server: &Server, id: &ServerId, deadline: Instant) -> Result<Known, String> {
-    let peers = server.peers();
-    let peer = peers.server(&id.0).ok_or("its address is not known")?;
+    let (peers, datacenter) = (server.peers(), &server.shared.options.datacenter);
+    let peer = peers.server(datacenter, &id.0).ok_or("its address is not known")?;
     let wait = deadline.saturating_duration_since(Instant::now());
-    let reply = peers.call(&peer, RAFT_STATS, Bytes::from_static(NO_ARGUMENTS), wait).await;
+    let reply = peers.call(&peer, RAFT_STATS, encode(&Nothing {}), wait).await;
     let reply = reply.map_err(|error| error.to_string())?;
-    let stats: ServerRaftStats = msgpack::from_slice(&reply).map_err(|error| error.to_string())?;
+    let stats: ServerRaftStats =
+        decode_reply(RAFT_STATS, &reply).map_err(|error| error.to_string())?;
     Ok(Known::from(&stats))
 }

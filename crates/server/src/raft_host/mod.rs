@@ -233,6 +233,16 @@ impl RaftHost {
         self.handle.shared.leader.borrow().clone()
     }
 
+    /// This server's id.
+    pub fn id(&self) -> &ServerId {
+        &self.handle.shared.id
+    }
+
+    /// Whether a leader was known here at any time since the start.
+    pub fn had_leader(&self) -> bool {
+        self.handle.shared.had_leader()
+    }
+
     /// Follows [`Self::leader`].
     pub fn watch_leader(&self) -> watch::Receiver<Option<Server>> {
         self.handle.shared.leader.subscribe()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use raft::{Configuration, Server};
+use raft::{Configuration, Server, ServerId};
 use tokio::sync::{Semaphore, watch};
 use types::Index;
 
@@ -27,7 +27,11 @@ const FOREVER: u64 = u64::MAX;
 /// The state that handles see. Times are nanoseconds since `start`.
 pub(super) struct Shared {
     start: Instant,
+    /// This server.
+    pub(super) id: ServerId,
     is_leader: AtomicBool,
+    /// Whether a leader was known at any time.
+    had_leader: AtomicBool,
     /// Until when the lease holds; zero for none.
     lease_until: AtomicU64,
     last_contact: AtomicU64,
@@ -52,10 +56,12 @@ pub(super) enum Lease {
 }
 
 impl Shared {
-    pub(super) fn new(start: Instant) -> Self {
+    pub(super) fn new(start: Instant, id: ServerId) -> Self {
         Self {
             start,
+            id,
             is_leader: AtomicBool::new(false),
+            had_leader: AtomicBool::new(false),
             lease_until: AtomicU64::new(0),
             last_contact: AtomicU64::new(0),
             applied: AtomicU64::new(0),
@@ -70,6 +76,15 @@ impl Shared {
 
     pub(super) fn is_leader(&self) -> bool {
         self.is_leader.load(Ordering::Acquire)
+    }
+
+    pub(super) fn had_leader(&self) -> bool {
+        self.had_leader.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_leader(&self, leader: Option<Server>) {
+        self.had_leader.fetch_or(leader.is_some(), Ordering::AcqRel);
+        self.leader.send_replace(leader);
     }
 
     pub(super) fn has_lease(&self, now: Instant) -> bool {

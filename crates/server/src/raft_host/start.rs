@@ -46,7 +46,7 @@ impl RaftHost {
         let snapshot = restore_newest(&snapshots, &log, &mut applier)?;
         let core = make_core(&options, log, stable.hard_state().clone(), snapshot, now)?;
 
-        let shared = Arc::new(Shared::new(now));
+        let shared = Arc::new(Shared::new(now, options.id.clone()));
         let inbox = Arc::new(Inbox::default());
         let writes = Writes::new(stable, options.sync_delay);
         let parts = (shared.clone(), inbox.clone());

@@ -374,7 +374,7 @@ impl Driver {
             Action::LeaderChanged { leader, .. } => {
                 let leader = leader.map(|id| self.server(id));
                 self.lines.note_leader(leader.as_ref());
-                self.shared.leader.send_replace(leader);
+                self.shared.set_leader(leader);
             }
             Action::LeaderVerified { read, index } => {
                 for verifying in self.verifying.iter_mut().filter(|v| v.read == read) {
