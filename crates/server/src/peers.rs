@@ -25,7 +25,6 @@ impl Peers {
         Self { pool: Pool::new(PoolOptions::server()), router: Router::new(datacenter) }
     }
 
-
     /// The server with that id in a datacenter, if gossip knows it.
     pub(crate) fn server(&self, datacenter: &Datacenter, id: &str) -> Option<ServerAddr> {
         self.router.routes().servers(datacenter).iter().find(|server| server.id == id).cloned()

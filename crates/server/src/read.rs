@@ -97,14 +97,14 @@ impl Server {
             return remote(&*query, &reply);
         }
         self.admit(Class::Read, query.name(), by_any_server(options))?;
-        let until = Instant::now() + self.wait_of(options);
+        let until = Instant::now() + wait_of(self, options);
         let mut attempts = Attempts::new(purpose_of(options));
         loop {
             let outcome = match place(self, by_any_server(options)) {
                 Ok(Place::Here) => {
                     self.read_here(&query, options, until).await.map_err(Failure::Here)
                 }
-                Ok(Place::At(leader)) => self.read_at(&leader, &*query, options, until).await,
+                Ok(Place::At(leader)) => read_at(self, &leader, &*query, options, until).await,
                 Err(error) => Err(Failure::Here(error)),
             };
             match outcome {
@@ -112,24 +112,6 @@ impl Server {
                 Err(failure) => attempts.pause(self, failure).await?,
             }
         }
-    }
-
-    /// Asks the leader.
-    async fn read_at(
-        &self,
-        leader: &ServerAddr,
-        query: &dyn AnyQuery,
-        options: &ReadOptions,
-        until: Instant,
-    ) -> Result<Answer, Failure> {
-        // What was waited here already is not waited there again.
-        let left = until.saturating_duration_since(Instant::now()).max(SHORTEST_WAIT);
-        let wait = self.limited_wait(options).min(left);
-        let options = ReadOptions { max_wait: Some(wait), ..options.clone() };
-        let call = request_of(query, &options)?;
-        let deadline = deadline_of(self, &options);
-        let reply = ask_leader(self, leader, (call.method, &call.args.0), deadline).await?;
-        Ok(remote(query, &reply)?)
     }
 
     /// Answers a query as it can be answered here. Without leadership, where it takes that,
@@ -177,7 +159,7 @@ impl Server {
             if current.evaluated.index > options.min_index {
                 return Ok(self.answer(Kept::Live(current)));
             }
-            if !self.until_outdated(&current, options.consistency, until).await? {
+            if !until_outdated(self, &current, options.consistency, until).await? {
                 return Ok(self.answer(Kept::Live(live.get(query, &who)?)));
             }
             if self.store().replaced() != replaced {
@@ -186,29 +168,6 @@ impl Server {
             }
             // What leadership was confirmed for is over.
             self.be_fresh_enough(options.consistency).await?;
-        }
-    }
-
-    /// Waits for a change of what a result was made of; false when there was none in time.
-    /// Where the leader has to answer, the loss of leadership ends the wait: another server
-    /// goes on with it.
-    async fn until_outdated(
-        &self,
-        current: &Live,
-        consistency: Consistency,
-        until: Instant,
-    ) -> Result<bool, CallError> {
-        let mut leadership = self.raft().watch_leadership();
-        let lost = async {
-            if consistency == Consistency::Stale
-                || leadership.wait_for(|leads| !*leads).await.is_err()
-            {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            outcome = tokio::time::timeout_at(until, current.outdated()) => Ok(outcome.is_ok()),
-            () = lost => Err(CallError::no_leader()),
         }
     }
 
@@ -255,22 +214,62 @@ impl Server {
             }
         }
     }
+}
 
-    /// How long to wait: what was asked for, within the server's bounds.
-    fn limited_wait(&self, options: &ReadOptions) -> Duration {
-        let bounds = &self.shared.options;
-        let wait = options.max_wait.filter(|wait| !wait.is_zero());
-        wait.unwrap_or(bounds.default_query_time).min(bounds.max_query_time)
-    }
+/// Asks the leader.
+async fn read_at(
+    server: &Server,
+    leader: &ServerAddr,
+    query: &dyn AnyQuery,
+    options: &ReadOptions,
+    until: Instant,
+) -> Result<Answer, Failure> {
+    // What was waited here already is not waited there again.
+    let left = until.saturating_duration_since(Instant::now()).max(SHORTEST_WAIT);
+    let wait = limited_wait(server, options).min(left);
+    let options = ReadOptions { max_wait: Some(wait), ..options.clone() };
+    let call = request_of(query, &options)?;
+    let deadline = deadline_of(server, &options);
+    let reply = ask_leader(server, leader, (call.method, &call.args.0), deadline).await?;
+    Ok(remote(query, &reply)?)
+}
 
-    /// That, and a bit.
-    pub(crate) fn wait_of(&self, options: &ReadOptions) -> Duration {
-        if options.min_index == Index::ZERO {
-            return Duration::ZERO;
+/// Waits for a change of what a result was made of; false when there was none in time.
+/// Where the leader has to answer, the loss of leadership ends the wait: another server
+/// goes on with it.
+async fn until_outdated(
+    server: &Server,
+    current: &Live,
+    consistency: Consistency,
+    until: Instant,
+) -> Result<bool, CallError> {
+    let mut leadership = server.raft().watch_leadership();
+    let lost = async {
+        if consistency == Consistency::Stale || leadership.wait_for(|leads| !*leads).await.is_err()
+        {
+            std::future::pending::<()>().await;
         }
-        let wait = self.limited_wait(options);
-        wait + (wait / JITTER_FRACTION).mul_f64(fastrand::f64())
+    };
+    tokio::select! {
+        outcome = tokio::time::timeout_at(until, current.outdated()) => Ok(outcome.is_ok()),
+        () = lost => Err(CallError::no_leader()),
     }
+}
+
+/// How long to wait: what was asked for, within the server's bounds.
+fn limited_wait(server: &Server, options: &ReadOptions) -> Duration {
+    let bounds = &server.shared.options;
+    let wait = options.max_wait.filter(|wait| !wait.is_zero());
+    wait.unwrap_or(bounds.default_query_time).min(bounds.max_query_time)
+}
+
+/// That, and a bit.
+pub(crate) fn wait_of(server: &Server, options: &ReadOptions) -> Duration {
+    if options.min_index == Index::ZERO {
+        return Duration::ZERO;
+    }
+    let wait = limited_wait(server, options);
+    wait + (wait / JITTER_FRACTION).mul_f64(fastrand::f64())
 }
 
 /// How a query is asked of another server.

@@ -26,11 +26,8 @@ impl Server {
         command: Box<dyn AnyCommand>,
         token: &SecretId,
     ) -> Result<Box<dyn Any + Send>, CallError> {
-        let (start, operation) = (Instant::now(), (command.name(), command.op()));
-        let outcome = self.run(command, token).await;
-        let call = Call { errored: outcome.is_err(), leads: self.raft().is_leader() };
-        self.shared.metrics.wrote(operation, call, start);
-        outcome
+        let operation = (command.name(), command.op());
+        measured(self, operation, self.run(command, token)).await
     }
 
     async fn run(&self, command: Box<dyn AnyCommand>, token: &SecretId) -> FsmReply {
@@ -46,7 +43,7 @@ impl Server {
         loop {
             let failure = match place(self, false) {
                 Ok(Place::Here) => return self.write_here(command, token).await,
-                Ok(Place::At(leader)) => match self.write_at(&leader, &*command, token).await {
+                Ok(Place::At(leader)) => match write_at(self, &leader, &*command, token).await {
                     Ok(reply) => return Ok(reply),
                     Err(failure) => failure,
                 },
@@ -54,19 +51,6 @@ impl Server {
             };
             attempts.pause(self, failure).await?;
         }
-    }
-
-    /// Asks the leader.
-    async fn write_at(
-        &self,
-        leader: &ServerAddr,
-        command: &dyn AnyCommand,
-        token: &SecretId,
-    ) -> Result<Reply, Failure> {
-        let call = request_of(command, token)?;
-        let deadline = self.shared.options.client_timeout;
-        let reply = ask_leader(self, leader, (call.method, &call.args.0), deadline).await?;
-        Ok(command.reply_decoder()(&reply)?)
     }
 
     /// Runs a command on this server, which leads.
@@ -81,24 +65,16 @@ impl Server {
             Ok(authorized) => authorized,
             Err(Refusal::Error(error)) => return Err(error),
             Err(Refusal::Reply(reply)) => {
-                self.make_sure_of_memory().await?;
+                make_sure_of_memory(self).await?;
                 return Ok(reply);
             }
         };
         let prune = authorized.get_mut().pruner();
         if let Some(answer) = self.prepare(&mut **authorized.get_mut())? {
-            self.make_sure_of_memory().await?;
+            make_sure_of_memory(self).await?;
             return Ok(answer);
         }
         Ok(prune(&who, self.propose(authorized).await?))
-    }
-
-    /// An answer from this server's memory counts while nobody else leads.
-    async fn make_sure_of_memory(&self) -> Result<(), CallError> {
-        if self.raft().has_lease() {
-            return Ok(());
-        }
-        self.raft().verify_leader().await.map_err(|_| CallError::no_leader())
     }
 
     /// As [`Self::write`], typed.
@@ -130,6 +106,40 @@ impl Server {
         let bytes = command.encode();
         self.raft().propose(bytes, command).await.map_err(|error| error.to_call_error())?
     }
+}
+
+/// Asks the leader.
+async fn write_at(
+    server: &Server,
+    leader: &ServerAddr,
+    command: &dyn AnyCommand,
+    token: &SecretId,
+) -> Result<Reply, Failure> {
+    let call = request_of(command, token)?;
+    let deadline = server.shared.options.client_timeout;
+    let reply = ask_leader(server, leader, (call.method, &call.args.0), deadline).await?;
+    Ok(command.reply_decoder()(&reply)?)
+}
+
+/// An answer from this server's memory counts while nobody else leads.
+async fn make_sure_of_memory(server: &Server) -> Result<(), CallError> {
+    if server.raft().has_lease() {
+        return Ok(());
+    }
+    server.raft().verify_leader().await.map_err(|_| CallError::no_leader())
+}
+
+/// Runs what carries out a command, and measures it.
+pub(crate) async fn measured(
+    server: &Server,
+    operation: (&'static str, &'static str),
+    run: impl Future<Output = FsmReply>,
+) -> FsmReply {
+    let start = Instant::now();
+    let outcome = run.await;
+    let call = Call { errored: outcome.is_err(), leads: server.raft().is_leader() };
+    server.shared.metrics.wrote(operation, call, start);
+    outcome
 }
 
 /// How a command is sent to another server.

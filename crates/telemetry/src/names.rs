@@ -481,7 +481,6 @@ pub static LATER: &[&MetricName] = &[
     ACL_BLOCKED_NODE_REGISTRATION.metric(),
     STATE_PEERINGS.metric(),
     STATE_CONFIG_ENTRIES.metric(),
-    RPC_CROSS_DC.metric(),
     RPC_RATE_LIMIT_EXCEEDED.metric(),
     RPC_RATE_LIMIT_LOG_DROPPED.metric(),
     INTENTION_APPLY.metric(),
