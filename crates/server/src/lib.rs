@@ -7,6 +7,7 @@
 //!   asks the same question shares one evaluation and one encoded body ([`live`]).
 //! - [`Server::act`]: several reads, of which each depends on the answers before.
 //! - [`raft_host`]: the thread that owns the consensus core and the disk.
+//! - [`bootstrap`]: how the servers of a new cluster find that they are all there.
 //! - [`raft_transport`]: the way to the Raft hosts of other servers.
 //! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
 //!   the state in Consul's snapshot format.
@@ -20,6 +21,7 @@
 mod act;
 mod authority;
 pub mod autopilot;
+pub mod bootstrap;
 mod coordinates;
 mod duties;
 mod federation;
