@@ -1,7 +1,7 @@
 //! Binding the HTTP sockets, and the TLS that some of them speak.
 
 use std::fs;
-use std::io::{self, BufReader};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use checks::AgentIdentity;
 use config::RuntimeConfig;
 use config::runtime::{ListenAddr, TlsListenerConfig, TlsVersion, UnixSockets};
 use http_server::Listener;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::CertificateDer;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, SupportedCipherSuite};
+use tls::files::{self, FileError};
+use tls::suites;
 
 /// Why a listener cannot be had. The text is Go's where Consul shows Go's.
 #[derive(Debug, thiserror::Error)]
@@ -150,16 +150,13 @@ pub(crate) fn server_tls(
     tls: &TlsListenerConfig,
 ) -> Result<Arc<rustls::ServerConfig>, ListenError> {
     let wrong = |error: &dyn std::fmt::Display| ListenError::Tls(error.to_string());
-    let provider = Arc::new(provider(&tls.cipher_suites));
-    let versions: &[&rustls::SupportedProtocolVersion] = match tls.min_version {
-        TlsVersion::V1_3 => &[&rustls::version::TLS13],
-        _ => &[&rustls::version::TLS13, &rustls::version::TLS12],
-    };
+    let provider = suites::provider(&tls.cipher_suites);
+    let versions = suites::versions(tls.min_version == TlsVersion::V1_3);
     let builder = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(|error| wrong(&error))?;
     let builder = if tls.verify_incoming {
-        let roots = Arc::new(read_roots(tls)?);
+        let roots = Arc::new(files::roots(read_authorities(tls)?).map_err(unusable)?);
         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
         builder.with_client_cert_verifier(verifier.map_err(|error| wrong(&error))?)
     } else {
@@ -167,7 +164,10 @@ pub(crate) fn server_tls(
     };
     let mut server = match (&tls.cert_file, &tls.key_file) {
         (Some(certificate), Some(key)) => builder
-            .with_single_cert(read_certificates(certificate)?, read_key(key)?)
+            .with_single_cert(
+                files::certificates(certificate).map_err(unusable)?,
+                files::key(key).map_err(unusable)?,
+            )
             .map_err(|error| wrong(&error))?,
         _ => {
             // As in Consul the port is open and every handshake fails.
@@ -181,28 +181,6 @@ pub(crate) fn server_tls(
     };
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(server))
-}
-
-/// What is spoken: everything, or below TLS 1.3 these suites alone.
-fn provider(suites: &[String]) -> CryptoProvider {
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    if suites.is_empty() {
-        return provider;
-    }
-    let name = |suite: &SupportedCipherSuite| format!("{:?}", suite.suite());
-    let spoken: Vec<String> = provider.cipher_suites.iter().map(name).collect();
-    let unspoken: Vec<_> = suites.iter().filter(|s| !spoken.contains(s)).cloned().collect();
-    if !unspoken.is_empty() {
-        let suites = format!("[{}]", unspoken.join(", "));
-        tracing::warn!(
-            target: "agent",
-            suites,
-            "tls_cipher_suites: suites without forward secrecy or without authenticated \
-             encryption are not spoken"
-        );
-    }
-    provider.cipher_suites.retain(|suite| suite.tls13().is_some() || suites.contains(&name(suite)));
-    provider
 }
 
 /// Has no certificate for anybody.
@@ -222,78 +200,20 @@ pub(crate) fn check_identity(
     name: &str,
 ) -> Result<AgentIdentity, ListenError> {
     let certificate = match (&tls.cert_file, &tls.key_file) {
-        (Some(certificate), Some(key)) => Some((read_certificates(certificate)?, read_key(key)?)),
+        (Some(certificate), Some(key)) => Some((
+            files::certificates(certificate).map_err(unusable)?,
+            files::key(key).map_err(unusable)?,
+        )),
         _ => None,
     };
     let authorities = read_authorities(tls)?;
     Ok(AgentIdentity { certificate, authorities, server_name: name.to_owned() })
 }
 
-fn read_roots(tls: &TlsListenerConfig) -> Result<RootCertStore, ListenError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in read_authorities(tls)? {
-        roots.add(certificate).map_err(|error| {
-            ListenError::Tls(format!("a configured authority cannot be used: {error}"))
-        })?;
-    }
-    Ok(roots)
-}
-
 fn read_authorities(tls: &TlsListenerConfig) -> Result<Vec<CertificateDer<'static>>, ListenError> {
-    let mut files = Vec::new();
-    files.extend(tls.ca_file.clone());
-    if let Some(folder) = &tls.ca_path {
-        let entries =
-            fs::read_dir(folder).map_err(|error| unreadable("CA path", folder, &error))?;
-        files.extend(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())));
-    }
-    let mut authorities = Vec::new();
-    for file in files {
-        authorities.extend(read_certificates(&file)?);
-    }
-    Ok(authorities)
+    files::authorities(tls.ca_file.as_deref(), tls.ca_path.as_deref()).map_err(unusable)
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ListenError> {
-    let bytes = fs::read(path).map_err(|error| unreadable("certificate", path, &error))?;
-    let certificates: Result<Vec<_>, _> =
-        rustls_pemfile::certs(&mut BufReader::new(bytes.as_slice())).collect();
-    match certificates {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(ListenError::Tls(format!("{} holds no PEM certificate", path.display()))),
-    }
-}
-
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, ListenError> {
-    let bytes = fs::read(path).map_err(|error| unreadable("key", path, &error))?;
-    match rustls_pemfile::private_key(&mut BufReader::new(bytes.as_slice())) {
-        Ok(Some(key)) => Ok(key),
-        _ => Err(ListenError::Tls(format!("{} holds no PEM private key", path.display()))),
-    }
-}
-
-fn unreadable(what: &str, path: &Path, error: &io::Error) -> ListenError {
-    ListenError::Tls(format!("Failed to load {what} {}: {error}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn configured_suites_are_spoken_alone_below_tls_1_3() {
-        let spoken = |suites: &[&str]| {
-            let suites: Vec<String> = suites.iter().map(|suite| (*suite).to_owned()).collect();
-            let suites = provider(&suites).cipher_suites;
-            let old = suites.iter().filter(|suite| suite.tls13().is_none());
-            let new = suites.iter().filter(|suite| suite.tls13().is_some()).count();
-            (old.map(|suite| format!("{:?}", suite.suite())).collect::<Vec<_>>(), new)
-        };
-        let (all, new) = spoken(&[]);
-        assert_eq!((all.len(), new), (6, 3));
-        let one = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
-        assert_eq!(spoken(&[one, "TLS_RSA_WITH_AES_128_CBC_SHA"]), (vec![one.to_owned()], 3));
-        let (none, new) = spoken(&["TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"]);
-        assert_eq!((none.len(), new), (0, 3));
-    }
+fn unusable(error: FileError) -> ListenError {
+    ListenError::Tls(error.to_string())
 }

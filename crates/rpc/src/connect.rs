@@ -2,13 +2,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tls::Fault;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::protocol::Protocol;
+use crate::rpc_tls::Tls;
 use crate::server_addr::ServerAddr;
 use crate::stream::BoxedStream;
 
@@ -19,11 +26,13 @@ pub struct Dial {
     pub timeout: Duration,
     /// The address that connections come from; any if there is none.
     pub source: Option<SocketAddr>,
+    /// How TLS is spoken, if its settings ask for it.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Dial {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(10), source: None }
+        Self { timeout: Duration::from_secs(10), source: None, tls: None }
     }
 }
 
@@ -37,8 +46,59 @@ pub(crate) async fn connect(
     protocol: Protocol,
 ) -> Result<BoxedStream, String> {
     let mut stream = connect_tcp(dial, server.address).await?;
-    stream.write_u8(protocol.byte()).await.map_err(|error| words(&error))?;
+    let tls = dial.tls.as_ref().map(Tls::state);
+    let outgoing = tls.as_ref().and_then(|tls| Some((tls, tls.outgoing.clone()?)));
+    if let Some((tls, config)) = outgoing {
+        let name = tls.server_name(&server.datacenter).map_err(|error| error.to_string())?;
+        say(&mut stream, Protocol::Tls).await?;
+        let mut stream = shake_hands(dial, config, name, stream).await?;
+        say(&mut stream, protocol).await?;
+        return Ok(Box::new(stream));
+    }
+    say(&mut stream, protocol).await?;
     Ok(Box::new(stream))
+}
+
+/// Connects to a server without showing a certificate, for the calls of those who have none.
+///
+/// # Errors
+/// Go's words for what went wrong.
+pub(crate) async fn connect_insecure(
+    dial: &Dial,
+    server: &ServerAddr,
+) -> Result<TlsStream<TcpStream>, String> {
+    let Some(tls) = dial.tls.as_ref().map(Tls::state) else {
+        return Err("TLS is not configured".to_owned());
+    };
+    let name = tls.server_name(&server.datacenter).map_err(|error| error.to_string())?;
+    let mut stream = connect_tcp(dial, server.address).await?;
+    say(&mut stream, Protocol::TlsInsecure).await?;
+    shake_hands(dial, Arc::clone(&tls.outgoing_insecure), name, stream).await
+}
+
+async fn say(stream: &mut (impl AsyncWrite + Unpin), protocol: Protocol) -> Result<(), String> {
+    let said = async {
+        stream.write_u8(protocol.byte()).await?;
+        stream.flush().await
+    };
+    said.await.map_err(|error| words(&error))
+}
+
+async fn shake_hands(
+    dial: &Dial,
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, String> {
+    let shown = name.to_str().into_owned();
+    let shaking = TlsConnector::from(config).connect(name, stream);
+    match timeout(dial.timeout, shaking).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => {
+            Err(Fault::of(&error, &shown).map_or_else(|| words(&error), |fault| fault.to_string()))
+        }
+        Err(_) => Err("i/o timeout".to_owned()),
+    }
 }
 
 async fn connect_tcp(dial: &Dial, address: SocketAddr) -> Result<TcpStream, String> {
@@ -70,6 +130,7 @@ fn words(error: &io::Error) -> String {
         io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
         io::ErrorKind::TimedOut => "connection timed out".to_owned(),
         io::ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),
+        io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -134,7 +134,8 @@ impl Pool {
                 return Ok(reply);
             }
             Err(Failure::Remote(text)) => {
-                link.link.keep(caller, self.shared.options.idle_streams_max);
+                // Real servers end a stream after some errors, such as an unknown method.
+                caller.into_stream().finish();
                 RpcError::Remote(text)
             }
             Err(Failure::Broken(text)) => RpcError::Broken(text),
@@ -158,6 +159,29 @@ impl Pool {
         connect::connect(&self.shared.options.dial, server, protocol)
             .await
             .map_err(RpcError::Connect)
+    }
+
+    /// Makes one of the two calls for which no certificate is needed, over a connection of
+    /// its own.
+    ///
+    /// # Errors
+    /// [`RpcError::InsecureConnect`], [`RpcError::InsecureCall`], [`RpcError::Timeout`].
+    pub async fn call_insecure(
+        &self,
+        server: &ServerAddr,
+        method: &str,
+        args: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, RpcError> {
+        let stream = connect::connect_insecure(&self.shared.options.dial, server)
+            .await
+            .map_err(RpcError::InsecureConnect)?;
+        let mut caller = Caller::new(stream);
+        let answer = timeout(deadline, caller.call(method, args));
+        let outcome = answer.await.map_err(|_| RpcError::Timeout)?;
+        outcome.map_err(|failure| match failure {
+            Failure::Remote(text) | Failure::Broken(text) => RpcError::InsecureCall(text),
+        })
     }
 
     /// Closes all connections. Calls that run end with an error.

@@ -1,12 +1,16 @@
 //! Calls to a real Consul server, where one is on this machine.
 
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/consul.rs"]
 mod consul;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use authority::Authority;
 use bytes::Bytes;
-use rpc::{Pool, PoolOptions, RpcError, ServerAddr};
+use rpc::{Dial, Pool, PoolOptions, RpcError, ServerAddr, Tls, TlsSettings};
 use serde::{Deserialize, Serialize};
 use types::{Blob, msgpack};
 
@@ -76,11 +80,16 @@ impl Client {
 }
 
 #[expect(clippy::print_stderr, reason = "who runs the tests is to know what was left out")]
-async fn start() -> Option<(consul::Agent, Client)> {
-    let Some(consul) = consul::find() else {
+fn find() -> Option<PathBuf> {
+    let consul = consul::find();
+    if consul.is_none() {
         eprintln!("skipped: there is no Consul 1.8.7 (CONSUL_1_8)");
-        return None;
-    };
+    }
+    consul
+}
+
+async fn start() -> Option<(consul::Agent, Client)> {
+    let consul = find()?;
     let pool = Pool::new(PoolOptions::default());
     let agent = consul::Agent::start(&consul, "", &pool).await;
     let server = agent.server.clone();
@@ -158,4 +167,46 @@ async fn a_real_server_answers_many_streams_at_once() {
         assert_eq!(entries[0].value[..], *b"1");
     }
     assert_eq!(client.pool.connections(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_server_that_verifies_takes_our_certificate() {
+    let Some(consul) = find() else { return };
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("server.dc1.consul");
+    let configuration = format!(
+        "ca_file = {:?}\ncert_file = {certificate:?}\nkey_file = {key:?}\n\
+         verify_incoming = true\nverify_outgoing = true\nverify_server_hostname = true\n\
+         auto_encrypt {{ allow_tls = true }}",
+        authority.ca_file()
+    );
+    let pool_of = |settings: &TlsSettings| {
+        let dial = Dial { tls: Some(Tls::new(settings).unwrap()), ..Dial::default() };
+        Pool::new(PoolOptions { dial, ..PoolOptions::default() })
+    };
+    let pool = pool_of(&authority.strict("client.dc1.consul"));
+    let agent = consul::Agent::start(&consul, &configuration, &pool).await;
+    let server = agent.server.clone();
+    let client = Client { pool, server: server.clone() };
+    let large = vec![7; 500_000];
+    client.put("large", &large).await;
+    let got = client.get("large", 0, Duration::ZERO).await.unwrap();
+    assert_eq!(got.entries.unwrap()[0].value[..], large[..]);
+
+    let empty = || Bytes::from_static(b"\x80");
+    let plain = Pool::new(PoolOptions::default());
+    assert!(plain.call(&server, "Status.Ping", empty(), DEADLINE).await.is_err());
+    let bare = TlsSettings { verify_server_hostname: true, ..authority.settings() };
+    let bare = pool_of(&bare);
+    assert!(bare.call(&server, "Status.Ping", empty(), DEADLINE).await.is_err());
+    // Behind byte 7 it answers all the same, and only what it must.
+    let refused = bare.call_insecure(&server, "Status.Ping", empty(), DEADLINE).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "rpcinsecure: error making call: rpc: can't find service Status.Ping"
+    );
+    let asked = bare.call_insecure(&server, "AutoEncrypt.Sign", empty(), DEADLINE).await;
+    let refused = asked.unwrap_err().to_string();
+    assert!(refused.starts_with("rpcinsecure: error making call: "), "{refused}");
+    assert!(!refused.contains("can't find"), "{refused}");
 }

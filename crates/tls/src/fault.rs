@@ -43,7 +43,10 @@ impl Fault {
 
 fn certificate_text(reason: &CertificateError, name: &str) -> String {
     match reason {
-        CertificateError::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        // The latter comes from another authority of the same name.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "certificate signed by unknown authority".to_owned()
+        }
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet

@@ -1,18 +1,24 @@
-//! What everything that connects over TLS shares.
+//! What everything that speaks TLS shares.
 //!
 //! - [`Fault`]: what goes wrong in a handshake, in the words of Go's `crypto/tls` and
 //!   `crypto/x509`, which programs and people know.
 //! - [`AnyCertificate`]: a verifier that looks at no certificate, for those who ask for it.
+//! - [`AnyName`]: one that asks for a trusted authority and for no name.
+//! - [`files`], [`suites`]: certificates and keys in PEM, and what is spoken.
 //! - [`system_roots`]: the authorities that the system trusts.
 //!
 //! No socket and no runtime: who connects brings those.
 
 mod any_certificate;
+mod any_name;
 mod fault;
+pub mod files;
+pub mod suites;
 
 use rustls::RootCertStore;
 
 pub use any_certificate::AnyCertificate;
+pub use any_name::AnyName;
 pub use fault::Fault;
 
 /// The authorities that the system trusts. Reads files. One that cannot be read is no reason

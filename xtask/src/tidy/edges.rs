@@ -95,6 +95,7 @@ pub(super) const PLACES: &[Place] = &[
             "gossip",
             "rpc",
             "server",
+            "tls",
         ],
     ),
     place("cli", Ring::Shell, &["types", "acl", "filter", "snapshot", "config", "agent", "client"]),

@@ -86,7 +86,11 @@ impl ValueReader {
         room: usize,
     ) -> io::Result<usize> {
         self.buffer.reserve(room);
-        stream.read_buf(&mut self.buffer).await
+        match stream.read_buf(&mut self.buffer).await {
+            // TLS that ended without saying so.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+            read => read,
+        }
     }
 }
 

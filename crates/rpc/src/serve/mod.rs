@@ -1,26 +1,32 @@
-//! The port: accepting connections and finding out what each is for
+//! The port: accepting connections and handing them to whom they are for
 //! (`reference/rpc-wire.md` 1).
 
+mod insecure;
 mod limit;
+mod switch;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use telemetry::names;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::net_rpc::value::ValueError;
 use crate::net_rpc::{self, ARGUMENT_BYTES_MAX};
 use crate::protocol::Protocol;
+use crate::rpc_tls::Tls;
 use crate::service::{Peer, Service};
-use crate::stream::RawStream;
+use crate::stream::BoxedStream;
 use crate::yamux;
 
 pub use limit::ConnectionLimit;
+
+use insecure::Insecure;
+use switch::{Refusal, Switched};
 
 /// How long accepting rests when it fails, most likely for want of descriptors.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
@@ -28,7 +34,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// Settings of the port.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// `limits.rpc_handshake_timeout`: for the first byte, and for TLS.
+    /// `limits.rpc_handshake_timeout`: for the first byte and TLS together.
     pub handshake_timeout: Duration,
     /// `limits.rpc_max_conns_per_client`.
     pub connections: Arc<ConnectionLimit>,
@@ -36,6 +42,8 @@ pub struct ServeOptions {
     pub argument_bytes_max: usize,
     /// Limits of multiplexed connections.
     pub yamux: yamux::Options,
+    /// How TLS is spoken; without it, it is not.
+    pub tls: Option<Tls>,
 }
 
 impl Default for ServeOptions {
@@ -45,6 +53,7 @@ impl Default for ServeOptions {
             connections: Arc::new(ConnectionLimit::new(100)),
             argument_bytes_max: ARGUMENT_BYTES_MAX,
             yamux: yamux::Options::default(),
+            tls: None,
         }
     }
 }
@@ -56,7 +65,8 @@ pub async fn serve(
     service: Arc<dyn Service>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let port = Arc::new(Port { options, service });
+    let insecure: Arc<dyn Service> = Arc::new(Insecure(Arc::clone(&service)));
+    let port = Arc::new(Port { options, service, insecure });
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -85,70 +95,70 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 struct Port {
     options: ServeOptions,
     service: Arc<dyn Service>,
+    /// For those who show no certificate.
+    insecure: Arc<dyn Service>,
 }
 
 impl Port {
     async fn converse(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
+        // Held until the connection ends.
         let Some(_place) = self.options.connections.enter(address.ip()) else {
             tracing::error!(
                 target: "agent.server.rpc",
                 conn = %address,
-                "rejecting RPC conn from because rpc_max_conns_per_client exceeded"
+                "rejecting RPC conn because limits.rpc_max_conns_per_client is exceeded"
             );
             return;
         };
         names::RPC_ACCEPT_CONN.increment([], 1);
         // Without it calls are slower, and right all the same.
         let _ = stream.set_nodelay(true);
-        // The place is held until the connection ends.
-        Arc::clone(&self).switch(stream, Peer { address, tls: false }).await;
-    }
-
-    /// Reads what a connection is for and hands it on.
-    async fn switch(self: Arc<Self>, mut stream: TcpStream, from: Peer) {
-        let byte =
-            match tokio::time::timeout(self.options.handshake_timeout, stream.read_u8()).await {
-                Ok(Ok(byte)) => byte,
-                Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return,
-                Ok(Err(error)) => return note(&from, "failed to read byte", &error),
-                Err(elapsed) => return note(&from, "failed to read byte", &elapsed),
-            };
-        match Protocol::from_byte(byte) {
-            Some(protocol) => self.speak(protocol, stream, from).await,
-            None => note(&from, "unrecognized RPC byte", &byte),
+        match switch::switch(&self.options, stream).await {
+            Ok(switched) => self.hand_over(switched, address).await,
+            Err(Refusal::Gone) => {}
+            Err(refusal) => note(address, &refusal),
         }
     }
 
-    async fn speak(self: Arc<Self>, protocol: Protocol, stream: impl RawStream, from: Peer) {
+    async fn hand_over(self: Arc<Self>, switched: Switched, address: SocketAddr) {
+        let Switched { protocol, mut stream, tls } = switched;
+        let from = Peer { address, tls };
         match protocol {
-            Protocol::Consul => self.speak_single(stream, &from).await,
-            Protocol::MultiplexV2 => self.speak_multiplexed(stream, from).await,
+            Protocol::Consul => self.answer(&mut stream, &from, &*self.service).await,
+            Protocol::TlsInsecure => self.answer(&mut stream, &from, &*self.insecure).await,
+            Protocol::MultiplexV2 => self.demultiplex(stream, from).await,
             Protocol::Raft => {
                 names::RPC_RAFT_HANDOFF.increment([], 1);
-                self.service.raft(from, Box::new(stream)).await;
+                self.service.raft(from, stream).await;
             }
-            Protocol::Snapshot => self.service.snapshot(from, Box::new(stream)).await,
-            Protocol::Grpc => self.service.grpc(from, Box::new(stream)).await,
-            Protocol::Multiplex
-            | Protocol::Tls
-            | Protocol::TlsInsecure
-            | Protocol::Gossip
-            | Protocol::RaftForwarding => {
-                note(&from, "unrecognized RPC byte", &protocol.byte());
+            Protocol::Snapshot => self.service.snapshot(from, stream).await,
+            Protocol::Grpc => self.service.grpc(from, stream).await,
+            Protocol::Multiplex | Protocol::Tls | Protocol::Gossip | Protocol::RaftForwarding => {
+                note(address, &Refusal::Unknown(protocol.byte()));
             }
         }
     }
 
-    async fn speak_single(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, from: &Peer) {
+    async fn answer(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        from: &Peer,
+        service: &dyn Service,
+    ) {
         let bytes_max = self.options.argument_bytes_max;
-        let served = net_rpc::server::serve(&mut stream, from, &*self.service, bytes_max);
-        if let Err(error) = served.await {
-            names::RPC_REQUEST_ERROR.increment([], 1);
-            note(from, "RPC error", &error);
+        match net_rpc::server::serve(stream, from, service, bytes_max).await {
+            Ok(()) => {}
+            Err(ValueError::Io(error)) => {
+                tracing::debug!(target: "agent.server.rpc", conn = %from.address, error = %error, "A caller is gone");
+            }
+            Err(error) => {
+                names::RPC_REQUEST_ERROR.increment([], 1);
+                note(from.address, &error);
+            }
         }
     }
 
-    async fn speak_multiplexed(self: Arc<Self>, stream: impl RawStream, from: Peer) {
+    async fn demultiplex(self: Arc<Self>, stream: BoxedStream, from: Peer) {
         let (_connection, mut incoming, driver) =
             yamux::connect(stream, yamux::Role::Server, self.options.yamux.clone());
         let mut driver = std::pin::pin!(driver);
@@ -157,13 +167,15 @@ impl Port {
             tokio::select! {
                 end = &mut driver => {
                     if end != "EOF" {
-                        note(&from, "multiplex conn accept failed", &end);
+                        note(from.address, &end);
                     }
                     return;
                 }
-                Some(stream) = incoming.next() => {
+                Some(mut stream) = incoming.next() => {
                     let (port, from) = (Arc::clone(&self), from.clone());
-                    streams.spawn(async move { port.speak_single(stream, &from).await });
+                    streams.spawn(async move {
+                        port.answer(&mut stream, &from, &*port.service).await;
+                    });
                 }
                 Some(_) = streams.join_next(), if !streams.is_empty() => {}
             }
@@ -171,6 +183,7 @@ impl Port {
     }
 }
 
-fn note(from: &Peer, what: &str, error: &dyn std::fmt::Display) {
-    tracing::error!(target: "agent.server.rpc", conn = %from.address, error = %error, "{what}");
+/// Clients that misbehave are worth a line each, as in Consul.
+fn note(from: SocketAddr, error: &dyn std::fmt::Display) {
+    tracing::error!(target: "agent.server.rpc", conn = %from, error = %error, "RPC connection failed");
 }

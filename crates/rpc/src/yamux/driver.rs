@@ -1,6 +1,7 @@
 //! The task that owns the socket of a session.
 
 use std::future::Future;
+use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -118,11 +119,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 let closing = self.take_output(context);
                 if self.writing.is_empty() {
                     let flushed = !self.needs_flush || self.flush(context)?;
-                    return if closing && flushed {
-                        Err("session shutdown".to_owned())
-                    } else {
-                        Ok(())
-                    };
+                    if !closing || !flushed {
+                        return Ok(());
+                    }
+                    // Lets TLS say that this was all, if that needs no waiting.
+                    let _ = Pin::new(&mut self.io).poll_shutdown(context);
+                    return Err("session shutdown".to_owned());
                 }
             }
             match Pin::new(&mut self.io).poll_write(context, &self.writing) {
@@ -193,6 +195,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
             Poll::Pending => return Ok(false),
             Poll::Ready(Ok(0)) => return Err("EOF".to_owned()),
             Poll::Ready(Ok(len)) => len,
+            // TLS that ended without saying so; that there is no more is all the same.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err("EOF".to_owned());
+            }
             Poll::Ready(Err(error)) => return Err(error.to_string()),
         };
         self.heard = true;

@@ -22,8 +22,15 @@ pub(crate) fn text(text: &str) -> Bytes {
     msgpack::to_vec(text).into()
 }
 
-const METHODS: [&str; 6] =
-    ["Status.Ping", "Test.Echo", "Test.Fail", "Test.Hang", "Test.Meet200", "Test.Refused"];
+const METHODS: [&str; 7] = [
+    "AutoEncrypt.Sign",
+    "Status.Ping",
+    "Test.Echo",
+    "Test.Fail",
+    "Test.Hang",
+    "Test.Meet200",
+    "Test.Refused",
+];
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
@@ -31,6 +38,8 @@ pub(crate) struct Counts {
     pub(crate) cancelled: usize,
     pub(crate) calls: usize,
     pub(crate) peers: HashSet<SocketAddr>,
+    /// How many calls came over TLS.
+    pub(crate) tls: usize,
 }
 
 pub(crate) struct TestService {
@@ -53,6 +62,10 @@ impl TestService {
         self.counts.borrow().peers.len()
     }
 
+    pub(crate) fn tls_calls(&self) -> usize {
+        self.counts.borrow().tls
+    }
+
     pub(crate) fn calls(&self) -> usize {
         self.counts.borrow().calls
     }
@@ -60,7 +73,7 @@ impl TestService {
     async fn answer(&self, method: &str, args: Bytes) -> Result<Bytes, String> {
         match method {
             "Status.Ping" => Ok(Bytes::from_static(b"\x80")),
-            "Test.Echo" => Ok(args),
+            "AutoEncrypt.Sign" | "Test.Echo" => Ok(args),
             "Test.Fail" => Err(msgpack::from_slice::<String>(&args).map_err(|e| e.to_string())?),
             "Test.Hang" => std::future::pending().await,
             "Test.Meet200" => {
@@ -107,6 +120,7 @@ impl Service for TestService {
             counts.running += 1;
             counts.calls += 1;
             counts.peers.insert(from.address);
+            counts.tls += usize::from(from.tls);
         });
         Box::pin(async move {
             let mut running = Running(self, false);
