@@ -19,6 +19,7 @@ pub mod health;
 pub mod internal_ui;
 pub mod kv;
 pub mod prepared_query;
+mod requests;
 pub mod session;
 pub mod txn;
 

@@ -8,7 +8,9 @@ use domains::catalog::{
     CatalogNode, CatalogNodes, CatalogService, CatalogServices, Deregister, InstanceSelection,
     Register,
 };
-use domains::health::{HealthChecksOfService, HealthNode, HealthService, HealthState};
+use domains::health::{
+    HealthChecksOfService, HealthNode, HealthService, HealthState, InstanceHealth,
+};
 use proptest::prelude::*;
 use serde::Serialize;
 use store::{Reader, Store};
@@ -113,7 +115,7 @@ fn questions() -> Vec<Question> {
         question(HealthService { selection: web(), ..HealthService::default() }),
         question(HealthService {
             selection: web(),
-            passing_only: true,
+            health: InstanceHealth::Passing,
             ..HealthService::default()
         }),
         question(HealthNode { node: "n0".into(), ..HealthNode::default() }),

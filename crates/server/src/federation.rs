@@ -44,12 +44,7 @@ async fn reconcile(server: &Server, seen: Index) -> Result<Index, CallError> {
             ..FederationState::default()
         };
         let op = FederationStateOp::Upsert;
-        let command = FederationStateCommand {
-            datacenter,
-            op,
-            state: Some(state),
-            token: SecretId::default(),
-        };
+        let command = FederationStateCommand { datacenter, op, state: Some(state) };
         server.write_typed(command, &SecretId::default()).await?;
     }
     Ok(facts.index)

@@ -166,6 +166,60 @@ pub struct PeerMeta {
     pub protocol: String,
 }
 
+/// A name in a struct of its own, as some of Consul's structs nest it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NestedName {
+    /// The name.
+    pub name: ServiceName,
+}
+
+/// A service behind a gateway (`catalog/gateway-services`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct GatewayService {
+    /// The gateway.
+    pub gateway: NestedName,
+    /// The service.
+    pub service: NestedName,
+    /// The kind of the gateway.
+    pub gateway_kind: String,
+    /// The port of the gateway.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub port: i64,
+    /// The protocol of the listener.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub protocol: String,
+    /// The hosts that the listener answers to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// The CA by which the service is verified.
+    #[serde(rename = "CAFile", skip_serializing_if = "String::is_empty")]
+    pub ca_file: String,
+    /// The certificate shown to the service.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cert_file: String,
+    /// The key of that certificate: a path.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub key_file: String,
+    /// The name that the service is asked for by.
+    #[serde(rename = "SNI", skip_serializing_if = "String::is_empty")]
+    pub sni: String,
+    /// Whether a wildcard stands for it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub from_wildcard: bool,
+    /// The kind of the service.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub service_kind: String,
+    /// The index that created the link.
+    pub create_index: Index,
+    /// The index of its last change.
+    pub modify_index: Index,
+    /// Whether the host is rewritten to the name of the service.
+    #[serde(skip_serializing_if = "is_default")]
+    pub auto_host_rewrite: bool,
+}
+
 /// A service instance joined with its node, flattened (`catalog/service`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -275,8 +329,8 @@ pub struct RegisterRequest {
     /// The cluster peer; must be empty in requests.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub peer_name: String,
-    /// The token, on the wire only.
-    #[serde(skip_serializing_if = "SecretId::is_empty")]
+    /// Accepted and ignored: the token travels beside the request.
+    #[serde(skip_serializing)]
     pub token: SecretId,
     /// Index of the node, in snapshots only.
     #[serde(skip_serializing_if = "is_default")]
@@ -307,7 +361,7 @@ pub struct DeregisterRequest {
     /// The cluster peer; empty in requests.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub peer_name: String,
-    /// The token, on the wire only.
-    #[serde(skip_serializing_if = "SecretId::is_empty")]
+    /// Accepted and ignored: the token travels beside the request.
+    #[serde(skip_serializing)]
     pub token: SecretId,
 }

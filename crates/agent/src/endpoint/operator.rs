@@ -93,20 +93,17 @@ async fn autopilot_state(
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct UsageReply<'r> {
-    usage: BTreeMap<&'r str, &'r ServiceUsage>,
+    usage: &'r BTreeMap<String, ServiceUsage>,
     #[serde(flatten)]
     meta: QueryMeta,
 }
 
 async fn usage(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
     let options = request.read_options()?;
-    let (usage, facts) = agent.delegate().read_typed(Usage, &options).await?;
+    let question = Usage { datacenter: options.datacenter.clone() };
+    let (usage, facts) = agent.delegate().read_typed(question, &options).await?;
     let consistency = options.consistency.as_str();
-    let datacenter = request.agent.datacenter.as_str();
-    let reply = UsageReply {
-        usage: BTreeMap::from([(datacenter, &*usage)]),
-        meta: facts.to_meta(consistency),
-    };
+    let reply = UsageReply { usage: &usage, meta: facts.to_meta(consistency) };
     let meta = read_meta(&facts, Some(consistency));
     Ok(Reply { meta: Some(meta), ..json(request, &reply) })
 }

@@ -6,7 +6,7 @@ use ::dns::{Lookup, Name, Plan};
 use acl::{Permission, PermissionDenied, Resource};
 use contract::{CallError, ReadOptions, Request};
 use domains::catalog::{CatalogServices, InstanceSelection, RowFilter};
-use domains::health::{HealthNode, HealthService};
+use domains::health::{HealthNode, HealthService, InstanceHealth};
 use domains::kv::{KvAround, KvGet};
 use domains::session::SessionInfo;
 use types::catalog::{CheckServiceNode, NodeService};
@@ -134,7 +134,7 @@ impl Explainer {
     ) -> Result<(Vec<CheckServiceNode>, bool), String> {
         let query = HealthService {
             selection: InstanceSelection::of(question.name.as_str()),
-            passing_only: false,
+            health: InstanceHealth::Any,
             filter: RowFilter::of(filter),
         };
         let read = self.handle.delegate().read_typed(query, options).await;

@@ -82,5 +82,5 @@ pub(super) fn encode_reply<A: ActionMethod>(
 ) -> bytes::Bytes {
     let reply = reply.downcast_ref::<A::Reply>();
     let reply = reply.expect("an action's reply has the action's reply type");
-    join(&A::wire(reply), &facts.to_meta(""))
+    super::encode_with_facts(&A::wire(reply), facts)
 }

@@ -13,11 +13,10 @@ use crate::error::CallError;
 
 /// Reads what the leader replied to a command, which may be gone by then. The reply is the
 /// command's `Reply`.
-pub type DecodeReply =
-    Box<dyn FnOnce(&[u8]) -> Result<Box<dyn Any + Send>, CallError> + Send + 'static>;
+pub type DecodeReply = ReplyReader<Box<dyn Any + Send>>;
 
-/// Makes a command's reply of what was read.
-pub type ReplyReader<W, R> = Box<dyn FnOnce(W) -> Result<R, CallError> + Send + 'static>;
+/// As [`DecodeReply`], typed.
+pub type ReplyReader<R> = Box<dyn FnOnce(&[u8]) -> Result<R, CallError> + Send + 'static>;
 
 /// How a command is sent to another server. What implements [`CommandMethod`] has it; a
 /// command that only leaders make, for themselves, has an empty `impl`.
@@ -38,8 +37,6 @@ pub trait RemoteCommand {
 pub trait CommandMethod: Command {
     /// The method.
     const METHOD: &'static str = Self::NAME;
-    /// The reply as it is written and read.
-    type Wire: Serialize + DeserializeOwned;
 
     /// The method and the argument. Most commands are their own argument but for the token,
     /// which is no part of what enters the log.
@@ -47,11 +44,19 @@ pub trait CommandMethod: Command {
         (Self::METHOD, with_token(self, token))
     }
 
-    /// The reply to write.
-    fn wire(reply: &Self::Reply) -> Self::Wire;
+    /// Writes the reply.
+    fn encode_reply(reply: &Self::Reply) -> Bytes;
 
-    /// How the reply is read.
-    fn reply_reader(&self) -> ReplyReader<Self::Wire, Self::Reply>;
+    /// How the reply is read; see [`reading`].
+    fn reply_reader(&self) -> ReplyReader<Self::Reply>;
+}
+
+/// Reads a reply as it is on the wire and makes of it what it stands for.
+pub fn reading<W: DeserializeOwned, R>(
+    method: &'static str,
+    reply_of: impl FnOnce(W) -> Result<R, CallError> + Send + 'static,
+) -> ReplyReader<R> {
+    Box::new(move |bytes| reply_of(decode_reply(method, bytes)?))
 }
 
 /// The fields of a write request that are in no command.
@@ -74,9 +79,6 @@ impl<C: CommandMethod> RemoteCommand for C {
 
     fn reply_decoder(&self) -> DecodeReply {
         let read = self.reply_reader();
-        Box::new(move |bytes| {
-            let reply = read(decode_reply(C::METHOD, bytes)?)?;
-            Ok(Box::new(reply) as Box<dyn Any + Send>)
-        })
+        Box::new(move |bytes| Ok(Box::new(read(bytes)?) as Box<dyn Any + Send>))
     }
 }

@@ -96,7 +96,7 @@ impl MethodDef {
             class: class_of(Q::METHOD, MethodClass::Read),
             decode: |args| {
                 let options = header(args)?;
-                let query = Q::of_request(decode_args(args)?, &options.filter)?;
+                let query = Q::of_request(decode_args(args)?, &options)?;
                 Ok(RemoteCall::read(query, &options))
             },
         }
@@ -167,7 +167,7 @@ impl RemoteCall {
         RemoteCall::Write {
             command: Box::new(command),
             token,
-            encode: |reply| encode(&C::wire(applied_reply_of::<C>(reply))),
+            encode: |reply| C::encode_reply(applied_reply_of::<C>(reply)),
         }
     }
 }

@@ -26,7 +26,7 @@ mod refusal;
 mod tests;
 
 pub use action::{ActionMethod, RemoteAction};
-pub use command::{CommandMethod, DecodeReply, RemoteCommand, ReplyReader, with_token};
+pub use command::{CommandMethod, DecodeReply, RemoteCommand, ReplyReader, reading, with_token};
 pub use method::{EncodeReply, MethodClass, MethodDef, RemoteCall};
 pub use options::{QueryOptions, header};
 pub use query::{QueryMethod, RemoteQuery};
@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use types::msgpack;
 
 use crate::error::CallError;
+use crate::response::ReadFacts;
 
 /// A call on its way to another server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,11 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Bytes {
     msgpack::to_vec(value).into()
 }
 
+/// Encodes a reply that has the facts of the read among its fields.
+pub fn encode_with_facts<T: Serialize + ?Sized>(reply: &T, facts: &ReadFacts) -> Bytes {
+    join(reply, &facts.to_meta(""))
+}
+
 /// Decodes an argument; the text is what the sender gets.
 pub fn decode_args<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallError> {
     msgpack::from_slice(bytes)
@@ -82,6 +88,11 @@ pub fn decode_reply<T: DeserializeOwned>(method: &str, bytes: &[u8]) -> Result<T
 /// The same rows, or nil for none: what Consul sends of a list that nobody filled.
 pub fn nil_if_empty<R>(rows: &[R]) -> Option<&[R]> {
     (!rows.is_empty()).then_some(rows)
+}
+
+/// Whether a field can be left out, for `skip_serializing_if`.
+pub fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn join<A: Serialize + ?Sized, B: Serialize + ?Sized>(value: &A, beside: &B) -> Bytes {

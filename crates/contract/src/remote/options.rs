@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use types::{Datacenter, GoDuration, Index, SecretId};
 
-use super::decode_args;
+use super::{decode_args, is_zero};
 use crate::error::CallError;
 use crate::options::{Consistency, ReadOptions};
 
@@ -53,10 +53,6 @@ pub struct QueryOptions {
     /// Whether a cached answer will do.
     #[serde(skip_serializing_if = "is_zero")]
     pub use_cache: bool,
-}
-
-fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl QueryOptions {

@@ -56,14 +56,24 @@ pub trait QueryMethod: Query {
     /// The argument.
     fn request(&self) -> Self::Request;
 
-    /// The query that an argument and a filter stand for.
-    fn of_request(request: Self::Request, filter: &str) -> Result<Self, CallError>;
+    /// The query that an argument and its options stand for.
+    fn of_request(request: Self::Request, options: &QueryOptions) -> Result<Self, CallError>;
 
     /// The reply to write.
     fn wire(reply: &Self::Reply) -> Self::Wire<'_>;
 
-    /// The reply that was read.
-    fn of_wire(&self, received: Self::Received) -> Result<Self::Reply, CallError>;
+    /// The facts to write with it, where they are not those of the read.
+    fn facts(reply: &Self::Reply, facts: &ReadFacts) -> ReadFacts {
+        let _ = reply;
+        *facts
+    }
+
+    /// The reply that was read, with the facts that stood with it.
+    fn of_wire(
+        &self,
+        received: Self::Received,
+        facts: &ReadFacts,
+    ) -> Result<Self::Reply, CallError>;
 }
 
 impl<Q: QueryMethod> RemoteQuery for Q {
@@ -78,8 +88,9 @@ impl<Q: QueryMethod> RemoteQuery for Q {
         bytes: &[u8],
     ) -> Result<(Arc<dyn Any + Send + Sync>, ReadFacts), CallError> {
         let received = decode_reply(Self::METHOD, bytes)?;
-        let reply: Q::Reply = self.of_wire(received)?;
-        Ok((Arc::new(reply), read_facts(Self::METHOD, Self::TELLS_FACTS, bytes)?))
+        let facts = read_facts(Self::METHOD, Self::TELLS_FACTS, bytes)?;
+        let reply: Q::Reply = self.of_wire(received, &facts)?;
+        Ok((Arc::new(reply), facts))
     }
 }
 
@@ -90,7 +101,7 @@ pub(super) fn encode_reply<Q: QueryMethod>(
 ) -> bytes::Bytes {
     let reply = crate::response::reply_of::<Q>(reply);
     match Q::TELLS_FACTS {
-        true => join(&Q::wire(reply), &facts.to_meta("")),
+        true => super::encode_with_facts(&Q::wire(reply), &Q::facts(reply, facts)),
         false => super::encode(&Q::wire(reply)),
     }
 }

@@ -4,8 +4,8 @@ use acl::{Authorizer, Permission, PermissionDenied, Resource};
 use contract::{Applied, Command};
 use serde::{Deserialize, Serialize};
 use store::{Store, Tx};
+use types::Datacenter;
 use types::autopilot::AutopilotConfiguration;
-use types::{Datacenter, SecretId};
 
 use super::table::{AUTOPILOT, configuration};
 
@@ -21,12 +21,7 @@ pub struct AutopilotSet {
     /// Whether only that one is replaced.
     #[serde(rename = "CAS")]
     pub cas: bool,
-    /// The token, on the wire only.
-    #[serde(skip_serializing_if = "SecretId::is_empty")]
-    pub token: SecretId,
 }
-
-impl contract::remote::RemoteCommand for AutopilotSet {}
 
 impl Command for AutopilotSet {
     const TAG: u8 = 9;

@@ -9,6 +9,7 @@
 mod command;
 mod endpoint;
 mod query;
+mod remote;
 mod table;
 
 pub use command::AutopilotSet;
@@ -24,7 +25,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<AutopilotSet>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
-    methods: &[],
+    methods: remote::METHODS,
 };
 
 #[cfg(test)]

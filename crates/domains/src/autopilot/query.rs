@@ -11,8 +11,6 @@ use super::table::AUTOPILOT;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AutopilotGet;
 
-impl contract::remote::RemoteQuery for AutopilotGet {}
-
 impl Query for AutopilotGet {
     const NAME: &'static str = "Operator.AutopilotGetConfiguration";
     const KEPT: bool = false;

@@ -1,6 +1,8 @@
 //! Registration and deregistration.
 
 use acl::{Authorizer, PermissionDenied};
+use bytes::Bytes;
+use contract::remote::{CommandMethod, Nothing, ReplyReader, encode, reading};
 use contract::{Applied, CallError, Command, LeaderView};
 use serde::{Deserialize, Serialize};
 use store::{Store, Tx};
@@ -14,8 +16,6 @@ use super::{access, apply, validate};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Register(pub RegisterRequest);
-
-impl contract::remote::RemoteCommand for Register {}
 
 impl Command for Register {
     const TAG: u8 = 0;
@@ -71,8 +71,6 @@ impl Register {
 #[serde(transparent)]
 pub struct Deregister(pub DeregisterRequest);
 
-impl contract::remote::RemoteCommand for Deregister {}
-
 impl Command for Deregister {
     const TAG: u8 = 1;
     const NAME: &'static str = "Catalog.Deregister";
@@ -104,5 +102,25 @@ impl Command for Deregister {
             apply::remove_node(tx, node);
         }
         Ok(())
+    }
+}
+
+impl CommandMethod for Register {
+    fn encode_reply(_reply: &()) -> Bytes {
+        encode(&Nothing {})
+    }
+
+    fn reply_reader(&self) -> ReplyReader<()> {
+        reading(Self::METHOD, |Nothing {}| Ok(()))
+    }
+}
+
+impl CommandMethod for Deregister {
+    fn encode_reply(_reply: &()) -> Bytes {
+        encode(&Nothing {})
+    }
+
+    fn reply_reader(&self) -> ReplyReader<()> {
+        reading(Self::METHOD, |Nothing {}| Ok(()))
     }
 }

@@ -100,7 +100,11 @@ fn node(request: &Request) -> Result<Call, CallError> {
 fn node_services(request: &Request) -> Result<Call, CallError> {
     let options = request.read_options()?;
     let node = request.tail_or(MISSING_NODE)?.to_owned();
-    let query = CatalogNodeServices { node, filter: RowFilter::parse(request) };
+    let query = CatalogNodeServices {
+        node,
+        merge_central_config: request.params.has("merge-central-config"),
+        filter: RowFilter::parse(request),
+    };
     Ok(Call::read(query, options).telling_consistency())
 }
 

@@ -4,10 +4,15 @@
 use std::net::Ipv4Addr;
 
 use acl::{Authorizer, Permission, PermissionDenied, Resource};
-use contract::{Applied, Call, CallError, Command, LeaderView, Request};
+use bytes::Bytes;
+use contract::remote::{
+    CommandMethod, ReplyReader, decode_args, encode, header, reading, with_token,
+};
+use contract::{Applied, Call, CallError, Command, LeaderView, RemoteCall, Request};
 use serde::{Deserialize, Serialize};
 use store::{Store, Tx};
-use types::{Datacenter, ServiceName};
+use types::catalog::NestedName;
+use types::{Datacenter, SecretId, ServiceName};
 
 use super::table::service_key;
 use super::virtual_ip::{SERVICE_VIRTUAL_IPS, ServiceVirtualIp};
@@ -40,31 +45,22 @@ pub struct PeeredServiceName {
     pub peer: String,
 }
 
-/// A name in a struct of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct NestedName {
-    /// The name.
-    pub name: ServiceName,
-}
-
 impl PeeredServiceName {
-    fn local(name: ServiceName) -> Self {
+    /// A service of this cluster.
+    pub fn local(name: ServiceName) -> Self {
         Self { service_name: NestedName { name }, peer: String::new() }
     }
 }
 
 /// What came of an assignment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct UpdateVirtualIpReply {
     /// Whether the service has a virtual address at all; if not, nothing was assigned.
     pub found: bool,
     /// The services that lost an address.
     pub unassigned_from: Option<Vec<PeeredServiceName>>,
 }
-
-impl contract::remote::RemoteCommand for UpdateVirtualIp {}
 
 impl Command for UpdateVirtualIp {
     const TAG: u8 = 43;
@@ -121,6 +117,43 @@ impl Command for UpdateVirtualIp {
         let unassigned_from = (!losers.is_empty()).then_some(losers);
         Ok(UpdateVirtualIpReply { found: true, unassigned_from })
     }
+}
+
+/// `AssignServiceManualVIPsRequest`.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct AssignRequest {
+    datacenter: Datacenter,
+    service: ServiceName,
+    #[serde(rename = "ManualVIPs")]
+    manual: Vec<String>,
+}
+
+impl CommandMethod for UpdateVirtualIp {
+    fn request(&self, token: &SecretId) -> (&'static str, Bytes) {
+        let request = AssignRequest {
+            datacenter: self.datacenter.clone(),
+            service: self.service.service_name.name.clone(),
+            manual: self.manual.clone(),
+        };
+        (Self::METHOD, with_token(&request, token))
+    }
+
+    fn encode_reply(reply: &UpdateVirtualIpReply) -> Bytes {
+        encode(reply)
+    }
+
+    fn reply_reader(&self) -> ReplyReader<UpdateVirtualIpReply> {
+        reading(Self::METHOD, Ok)
+    }
+}
+
+/// The argument names the service in another way than the log.
+pub(super) fn decode_assign(args: &[u8]) -> Result<RemoteCall, CallError> {
+    let AssignRequest { datacenter, service, manual } = decode_args(args)?;
+    let service = PeeredServiceName::local(service);
+    let command = UpdateVirtualIp { datacenter, service, manual };
+    Ok(RemoteCall::write(command, header(args)?.token))
 }
 
 fn put(tx: &mut Tx<'_>, mut row: ServiceVirtualIp) {

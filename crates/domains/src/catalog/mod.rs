@@ -18,6 +18,7 @@ mod endpoint;
 mod index;
 mod manual_ip;
 mod query;
+mod remote;
 mod selection;
 mod table;
 mod usage;
@@ -32,11 +33,11 @@ pub(crate) use apply::{
 pub use command::{Deregister, Register};
 pub(crate) use index::MESH_GATEWAYS;
 pub use index::{node_index, service_index};
-pub use manual_ip::{NestedName, PeeredServiceName, UpdateVirtualIp, UpdateVirtualIpReply};
-pub(crate) use query::GatewayServices;
+pub use manual_ip::{PeeredServiceName, UpdateVirtualIp, UpdateVirtualIpReply};
 pub use query::{
     CatalogNode, CatalogNodeServices, CatalogNodes, CatalogService, CatalogServices,
-    NodeServiceList, NodeServices, PtrLookup, PtrTarget, VirtualIp,
+    GatewayServices, NodeServiceList, NodeServices, PtrLookup, PtrTarget, ServiceTags,
+    ServicesAtAddress, VirtualIp,
 };
 pub(crate) use selection::has_meta;
 pub use selection::{InstanceSelection, RowFilter, parse_node_meta};
@@ -62,7 +63,7 @@ pub const DOMAIN: Domain = Domain {
     ],
     records: RECORDS,
     routes: endpoint::ROUTES,
-    methods: &[],
+    methods: remote::METHODS,
 };
 
 /// In the order in which Consul writes them.

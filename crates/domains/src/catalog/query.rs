@@ -7,9 +7,9 @@ use std::sync::Arc;
 use acl::{Authorizer, PermissionDenied};
 use contract::{CallError, Found, Interest, Pruned, Query};
 use filter::schemas;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::{KeyBuilder, Reader, State};
-use types::catalog::{Node, NodeService, ServiceNode};
+use types::catalog::{GatewayService, Node, NodeService, ServiceNode};
 use types::{Index, NodeName};
 
 use super::access;
@@ -29,8 +29,6 @@ pub struct CatalogNodes {
     /// `filter=`.
     pub filter: RowFilter,
 }
-
-impl contract::remote::RemoteQuery for CatalogNodes {}
 
 impl Query for CatalogNodes {
     const NAME: &'static str = "Catalog.ListNodes";
@@ -67,8 +65,6 @@ pub struct CatalogServices {
     /// `filter=`, applied to instances.
     pub filter: RowFilter,
 }
-
-impl contract::remote::RemoteQuery for CatalogServices {}
 
 impl Query for CatalogServices {
     const NAME: &'static str = "Catalog.ListServices";
@@ -112,7 +108,7 @@ impl Query for CatalogServices {
 }
 
 /// The answer to [`CatalogServices`], before and after it is boiled down.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ServiceTags {
     /// The instances, while it is decided which count.
@@ -123,13 +119,17 @@ pub enum ServiceTags {
 }
 
 impl ServiceTags {
+    /// The tags by service name, once they are known.
+    pub fn by_name(&self) -> Option<&BTreeMap<String, BTreeSet<String>>> {
+        match self {
+            Self::ByName(tags) => Some(tags),
+            Self::Instances(_) => None,
+        }
+    }
+
     /// The names of the services that are shown, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let shown = match self {
-            Self::ByName(tags) => Some(tags.keys().map(String::as_str)),
-            Self::Instances(_) => None,
-        };
-        shown.into_iter().flatten()
+        self.by_name().into_iter().flat_map(|tags| tags.keys().map(String::as_str))
     }
 }
 
@@ -141,8 +141,6 @@ pub struct CatalogService {
     /// `filter=`.
     pub filter: RowFilter,
 }
-
-impl contract::remote::RemoteQuery for CatalogService {}
 
 impl Query for CatalogService {
     const NAME: &'static str = "Catalog.ServiceNodes";
@@ -177,6 +175,48 @@ impl Query for CatalogService {
     }
 }
 
+/// The instances that are reached at an address of their own, whatever their service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ServicesAtAddress {
+    /// The address.
+    pub address: String,
+    /// `filter=`.
+    pub filter: RowFilter,
+}
+
+impl Query for ServicesAtAddress {
+    const NAME: &'static str = "Catalog.ServiceNodes";
+    type Reply = Vec<ServiceNode>;
+
+    fn authorize(&self, _who: &Authorizer) -> Result<(), PermissionDenied> {
+        Ok(())
+    }
+
+    fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
+        let index = reader.max_index_of(&["services", "nodes"]);
+        let state = reader.unwatched();
+        let there = state
+            .peek_prefix(&SERVICES, &[])
+            .filter(|row| row.service.address == self.address)
+            .filter_map(|row| {
+                let node = state.peek(&NODES, node_key(row.node.as_str()).as_bytes())?;
+                Some(ServiceNode::join(node, &row.service))
+            });
+        Found::new(index, there.collect())
+    }
+
+    fn prune(&self, who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply> {
+        Pruned::keep(reply, |row| {
+            access::can_see_instance(who, row.node.as_str(), row.service_name.as_str())
+        })
+    }
+
+    fn refine(&self, mut reply: Self::Reply) -> Result<Self::Reply, CallError> {
+        self.filter.keep(&schemas::SERVICE_NODE, &mut reply, |row| row)?;
+        Ok(reply)
+    }
+}
+
 /// A node with its instances by id (`catalog/node`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CatalogNode {
@@ -187,16 +227,14 @@ pub struct CatalogNode {
 }
 
 /// The answer to [`CatalogNode`].
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct NodeServices {
     /// The node.
     pub node: Arc<Node>,
     /// Its instances by id.
     pub services: BTreeMap<String, Arc<NodeService>>,
 }
-
-impl contract::remote::RemoteQuery for CatalogNode {}
 
 impl Query for CatalogNode {
     const NAME: &'static str = "Catalog.NodeServices";
@@ -240,21 +278,22 @@ impl Query for CatalogNode {
 pub struct CatalogNodeServices {
     /// The node's name, or the beginning of its id.
     pub node: String,
+    /// Whether instances are shown with what is configured centrally for their service;
+    /// nothing is yet.
+    pub merge_central_config: bool,
     /// `filter=`, applied to the instances.
     pub filter: RowFilter,
 }
 
 /// The answer to [`CatalogNodeServices`]; both parts are `null` for an unknown node.
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct NodeServiceList {
     /// The node.
     pub node: Option<Arc<Node>>,
     /// Its instances.
     pub services: Option<Vec<Arc<NodeService>>>,
 }
-
-impl contract::remote::RemoteQuery for CatalogNodeServices {}
 
 impl Query for CatalogNodeServices {
     const NAME: &'static str = "Catalog.NodeServiceList";
@@ -348,8 +387,6 @@ pub enum PtrTarget {
     Service(types::ServiceName),
 }
 
-impl contract::remote::RemoteQuery for PtrLookup {}
-
 impl Query for PtrLookup {
     const NAME: &'static str = "Catalog.ReverseLookup";
     type Reply = Option<PtrTarget>;
@@ -387,16 +424,14 @@ impl Query for PtrLookup {
 
 /// The services that a gateway serves.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct GatewayServices {
+pub struct GatewayServices {
     /// The gateway.
-    pub(crate) gateway: String,
+    pub gateway: String,
 }
-
-impl contract::remote::RemoteQuery for GatewayServices {}
 
 impl Query for GatewayServices {
     const NAME: &'static str = "Catalog.GatewayServices";
-    type Reply = Vec<()>;
+    type Reply = Vec<GatewayService>;
 
     fn authorize(&self, who: &Authorizer) -> Result<(), PermissionDenied> {
         who.require(acl::Permission::read(acl::Resource::Service, &self.gateway))
@@ -417,8 +452,6 @@ pub struct VirtualIp {
     /// The service.
     pub service: String,
 }
-
-impl contract::remote::RemoteQuery for VirtualIp {}
 
 impl Query for VirtualIp {
     const NAME: &'static str = "Catalog.VirtualIPForService";

@@ -15,6 +15,7 @@ use super::table::{
     NODES, SERVICES, SERVICES_BY_NAME, SERVICES_BY_TARGET, ServiceRow, node_key, service_key,
 };
 use crate::coordinate::Near;
+use crate::requests::{NO_SERVICE, ServiceRequest, given};
 
 /// An instance of a service, and the node that it runs on.
 pub(crate) type Instance = (Arc<Node>, Arc<ServiceRow>);
@@ -26,6 +27,13 @@ pub struct InstanceSelection {
     pub service: String,
     /// Whether it is asked for what is reached as this service through the mesh.
     pub connect: bool,
+    /// Whether it is asked for the service's ingress gateways, in place of its instances.
+    /// They are linked by config entries, of which there are none yet, so no service has
+    /// any.
+    pub ingress: bool,
+    /// Whether instances are shown with what is configured centrally for their service;
+    /// nothing is yet.
+    pub merge_central_config: bool,
     /// The cluster peer whose instances are asked for. There are no peers yet, and so
     /// nothing that was imported from one.
     pub peer: String,
@@ -43,6 +51,35 @@ impl InstanceSelection {
         Self { service: service.into(), ..Self::default() }
     }
 
+    /// What another agent selects.
+    pub(crate) fn of_request(request: ServiceRequest) -> Result<Self, CallError> {
+        Ok(Self {
+            tags: request.tags(),
+            service: given(request.service_name, NO_SERVICE)?,
+            connect: request.connect,
+            ingress: request.ingress,
+            merge_central_config: request.merge_central_config,
+            peer: request.peer_name,
+            node_meta: request.node_meta_filters,
+            near: Near::of_source(request.source),
+        })
+    }
+
+    /// The same for another server.
+    pub(crate) fn to_request(&self) -> ServiceRequest {
+        ServiceRequest {
+            connect: self.connect,
+            ingress: self.ingress,
+            merge_central_config: self.merge_central_config,
+            node_meta_filters: self.node_meta.clone(),
+            peer_name: self.peer.clone(),
+            service_tags: self.tags.clone(),
+            source: self.near.to_source(),
+            tag_filter: !self.tags.is_empty(),
+            ..ServiceRequest::of(self.service.as_str())
+        }
+    }
+
     /// What is counted of asking for them.
     pub fn interest(&self, found: bool) -> Interest<'_> {
         Interest { service: &self.service, tags: &self.tags, connect: self.connect, found }
@@ -53,6 +90,8 @@ impl InstanceSelection {
         Self {
             service: service.to_owned(),
             connect,
+            ingress: false,
+            merge_central_config: request.params.has("merge-central-config"),
             peer: request.params.text("peer").to_owned(),
             tags: request.params.all("tag").map(str::to_owned).collect(),
             node_meta: parse_node_meta(request),
@@ -68,7 +107,7 @@ impl InstanceSelection {
         } else {
             (index::service_index(reader, &self.service), SERVICES_BY_NAME)
         };
-        if !self.peer.is_empty() {
+        if self.ingress || !self.peer.is_empty() {
             return (index, Vec::new());
         }
         let state = reader.unwatched();
@@ -128,6 +167,11 @@ impl RowFilter {
     /// This expression; empty for none.
     pub fn of(expression: &str) -> Self {
         Self(expression.to_owned())
+    }
+
+    /// The expression; empty for none.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// Keeps the rows that match; an expression that does not fit the rows is an error

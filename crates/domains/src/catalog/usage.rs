@@ -4,17 +4,21 @@
 //! The functions that store and remove rows here are the only ones that may: they keep the
 //! counts. A snapshot does not hold the counts; they come back with the rows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use acl::{Authorizer, Permission, PermissionDenied, Resource};
-use contract::{Found, Pruned, Query};
+use contract::remote::{QueryMethod, QueryOptions};
+use contract::{CallError, Found, Pruned, Query, ReadFacts};
+use serde::{Deserialize, Serialize};
 use store::{Reader, State, Table, Tx};
-use types::Index;
 use types::catalog::{Node, NodeService};
 use types::usage::ServiceUsage;
+use types::{Datacenter, Index};
 
 use super::index::has_instances;
 use super::table::{NODES, SERVICES, ServiceRow};
+use crate::requests::DcRequest;
 
 /// The counts, one row with an empty key.
 pub const USAGE: Table<Counts> = Table::new("usage", |_| Arc::from(&b""[..]));
@@ -145,27 +149,63 @@ pub(super) fn delete_service(tx: &mut Tx<'_>, key: &[u8]) -> Option<Arc<ServiceR
 }
 
 /// How much there is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Usage;
-
-impl contract::remote::RemoteQuery for Usage {}
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Usage {
+    /// The datacenter that is asked, under whose name the reply is.
+    pub datacenter: Datacenter,
+}
 
 impl Query for Usage {
     const NAME: &'static str = "Operator.Usage";
     const KEPT: bool = false;
-    type Reply = ServiceUsage;
+    /// By datacenter: the one that was asked.
+    type Reply = BTreeMap<String, ServiceUsage>;
 
     fn authorize(&self, who: &Authorizer) -> Result<(), PermissionDenied> {
         who.require(Permission::read(Resource::Operator, ""))
     }
 
-    fn run(&self, reader: &mut Reader<'_>) -> Found<ServiceUsage> {
+    fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
         let counts = reader.get(&USAGE, b"").map(|counts| *counts).unwrap_or_default();
-        Found::new(counts.modify_index, show(&counts))
+        let name = self.datacenter.as_str().to_owned();
+        Found::new(counts.modify_index, BTreeMap::from([(name, show(&counts))]))
     }
 
-    fn prune(&self, _who: &Authorizer, reply: ServiceUsage) -> Pruned<ServiceUsage> {
+    fn prune(&self, _who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply> {
         Pruned::nothing(reply)
+    }
+}
+
+/// `Usage`.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct IndexedUsage<R> {
+    usage: R,
+}
+
+impl QueryMethod for Usage {
+    type Request = DcRequest;
+    type Wire<'r> = IndexedUsage<&'r BTreeMap<String, ServiceUsage>>;
+    type Received = IndexedUsage<BTreeMap<String, ServiceUsage>>;
+
+    fn request(&self) -> DcRequest {
+        DcRequest::default()
+    }
+
+    fn of_request(_request: DcRequest, options: &QueryOptions) -> Result<Self, CallError> {
+        Ok(Self { datacenter: options.datacenter.clone() })
+    }
+
+    fn wire(reply: &Self::Reply) -> Self::Wire<'_> {
+        IndexedUsage { usage: reply }
+    }
+
+    fn of_wire(
+        &self,
+        received: Self::Received,
+        _facts: &ReadFacts,
+    ) -> Result<Self::Reply, CallError> {
+        Ok(received.usage)
     }
 }
 
@@ -299,7 +339,7 @@ mod tests {
         register(1, "v1");
         let state = store.snapshot();
         let mut reader = Reader::new(&state);
-        assert_eq!(Usage.run(&mut reader).index, Index(1));
+        assert_eq!(Usage::default().run(&mut reader).index, Index(1));
         let (watch, _) = store.subscribe(reader.into_watch_set());
         register(2, "v2");
         assert!(!watch.has_fired());

@@ -5,7 +5,7 @@ use contract::{Applied, CallError, Command};
 use serde::{Deserialize, Serialize};
 use store::{Store, Tx};
 use types::connect_ca::{CaConfiguration, CaProviderState, CaRoot};
-use types::{Datacenter, Index, SecretId};
+use types::{Datacenter, Index};
 
 use super::table::{CA_CONFIG, CA_PROVIDER_STATE, CA_ROOTS, SERIAL};
 
@@ -25,9 +25,6 @@ pub struct CaCommand {
     pub roots: Option<Vec<CaRoot>>,
     /// What the built-in provider keeps.
     pub provider_state: Option<CaProviderState>,
-    /// The token, on the wire only.
-    #[serde(skip_serializing_if = "SecretId::is_empty")]
-    pub token: SecretId,
 }
 
 /// What to do. The texts are the wire's (`reference/rpc-wire.md` section 13).
@@ -58,8 +55,6 @@ pub enum CaReply {
     /// The serial number that was given out.
     Serial(u64),
 }
-
-impl contract::remote::RemoteCommand for CaCommand {}
 
 impl Command for CaCommand {
     const TAG: u8 = 13;

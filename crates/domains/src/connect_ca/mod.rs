@@ -11,6 +11,7 @@
 mod command;
 mod endpoint;
 mod query;
+mod remote;
 mod table;
 
 pub use command::{CaCommand, CaOp, CaReply};
@@ -26,7 +27,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<CaCommand>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
-    methods: &[],
+    methods: remote::METHODS,
 };
 
 #[cfg(test)]

@@ -11,8 +11,6 @@ use super::table::{CA_CONFIG, CA_ROOTS};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CaRootsQuery;
 
-impl contract::remote::RemoteQuery for CaRootsQuery {}
-
 impl Query for CaRootsQuery {
     const NAME: &'static str = "ConnectCA.Roots";
     type Reply = CaRoots;

@@ -5,7 +5,7 @@ use contract::{Applied, CallError, Command, LeaderView};
 use serde::{Deserialize, Serialize, Serializer};
 use store::{Store, Tx};
 use types::coordinate::{Coordinate, NodeCoordinate};
-use types::{Datacenter, NodeName, SecretId};
+use types::{Datacenter, NodeName};
 
 use super::table::COORDINATES;
 use crate::catalog::{NODES, node_key};
@@ -20,8 +20,6 @@ pub struct CoordinateBatch {
 
 /// Only leaders write batches, each for its own datacenter.
 static OWN_DATACENTER: Datacenter = Datacenter::EMPTY;
-
-impl contract::remote::RemoteCommand for CoordinateBatch {}
 
 impl Command for CoordinateBatch {
     const TAG: u8 = 6;
@@ -73,8 +71,6 @@ pub struct CoordinateUpdate {
     pub segment: String,
     /// Where the node is.
     pub coord: Option<Coordinate>,
-    /// The token, on the wire only.
-    pub token: SecretId,
 }
 
 impl CoordinateUpdate {
@@ -93,8 +89,6 @@ impl Serialize for CoordinateUpdate {
         CoordinateBatch { rows: vec![self.row()] }.serialize(serializer)
     }
 }
-
-impl contract::remote::RemoteCommand for CoordinateUpdate {}
 
 impl Command for CoordinateUpdate {
     const TAG: u8 = CoordinateBatch::TAG;

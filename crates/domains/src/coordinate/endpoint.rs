@@ -1,7 +1,10 @@
 //! `/v1/coordinate/`, but for the coordinates of other datacenters, which the agent knows
 //! from gossip.
 
+use std::sync::Arc;
+
 use contract::{Call, CallError, ErrorKind, Request, Response, Route, Verb};
+use types::coordinate::NodeCoordinate;
 
 use super::command::CoordinateUpdate;
 use super::query::{CoordinatesOfNode, CoordinatesOfNodes};
@@ -15,18 +18,26 @@ pub(super) const ROUTES: &[Route] = &[
 fn nodes(request: &Request) -> Result<Call, CallError> {
     refuse_if_off(request)?;
     let options = request.read_options()?;
-    let query = CoordinatesOfNodes { segment: segment(request) };
-    Ok(Call::read(query, options).with_facts_of_errors())
+    let call = match segment(request) {
+        None => Call::read(CoordinatesOfNodes, options),
+        Some(segment) => Call::read_with(CoordinatesOfNodes, options, move |rows, encoding| {
+            Response::json(&of_segment(rows, Some(&segment)), encoding)
+        }),
+    };
+    Ok(call.with_facts_of_errors())
 }
 
 /// 404 for a node that has none, an empty name included.
 fn node(request: &Request) -> Result<Call, CallError> {
     refuse_if_off(request)?;
     let options = request.read_options()?;
-    let query = CoordinatesOfNode { node: request.tail.clone(), segment: segment(request) };
-    let call = Call::read_with(query, options, |rows, encoding| match rows.as_slice() {
-        [] => Response::not_found(),
-        rows => Response::json(rows, encoding),
+    let query = CoordinatesOfNode { node: request.tail.clone() };
+    let segment = segment(request);
+    let call = Call::read_with(query, options, move |rows, encoding| {
+        match of_segment(rows, segment.as_deref()).as_slice() {
+            [] => Response::not_found(),
+            rows => Response::json(rows, encoding),
+        }
     });
     Ok(call.with_facts_of_errors().bare_if_not_found())
 }
@@ -38,6 +49,15 @@ fn update(request: &Request) -> Result<Call, CallError> {
         body.datacenter = request.datacenter();
     }
     Ok(Call::write_then_nothing(body, &request.token))
+}
+
+/// The rows of a segment, or of all.
+pub(super) fn of_segment<'r>(
+    rows: &'r [Arc<NodeCoordinate>],
+    segment: Option<&str>,
+) -> Vec<&'r NodeCoordinate> {
+    let fits = |row: &&NodeCoordinate| segment.is_none_or(|segment| row.segment == segment);
+    rows.iter().map(|row| &**row).filter(fits).collect()
 }
 
 fn segment(request: &Request) -> Option<String> {

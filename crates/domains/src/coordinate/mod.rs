@@ -13,6 +13,7 @@ mod command;
 mod endpoint;
 mod near;
 mod query;
+mod remote;
 mod table;
 
 pub use command::{CoordinateBatch, CoordinateUpdate};
@@ -30,7 +31,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<CoordinateBatch>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
-    methods: &[],
+    methods: remote::METHODS,
 };
 
 #[cfg(test)]

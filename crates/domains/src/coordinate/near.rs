@@ -7,27 +7,50 @@ use store::{Reader, State};
 use types::coordinate::NodeCoordinate;
 
 use super::table::COORDINATES;
-use crate::catalog::node_key;
+use crate::catalog::{NODES, node_key};
+use crate::requests::QuerySource;
 
 /// `near=`: the node from which round trips are counted; empty to leave rows as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Near(String);
+pub struct Near {
+    /// The datacenter of the node; empty for the one that is asked. Distances do not lead
+    /// out of it.
+    datacenter: String,
+    node: String,
+}
 
 impl Near {
     /// Stands for the agent that is asked.
     const AGENT: &str = "_agent";
 
-    /// Near this node.
+    /// Near this node of the datacenter that is asked.
     pub fn node(name: impl Into<String>) -> Self {
-        Self(name.into())
+        Self { datacenter: String::new(), node: name.into() }
     }
 
     /// What an HTTP request says.
     pub fn parse(request: &Request) -> Self {
-        match request.params.text("near") {
-            Self::AGENT => Self::node(request.agent.node.as_str()),
-            name => Self::node(name),
+        let node = match request.params.text("near") {
+            "" => return Self::default(),
+            Self::AGENT => request.agent.node.as_str(),
+            name => name,
+        };
+        let datacenter = request.agent.datacenter.as_str();
+        Self { datacenter: datacenter.to_owned(), node: node.to_owned() }
+    }
+
+    /// What another agent says: nothing is near a node without its datacenter.
+    pub(crate) fn of_source(source: QuerySource) -> Self {
+        match source.datacenter.is_empty() || source.node.is_empty() {
+            true => Self::default(),
+            false => Self { datacenter: source.datacenter, node: source.node },
         }
+    }
+
+    /// The same for another server.
+    pub(crate) fn to_source(&self) -> QuerySource {
+        let Self { datacenter, node } = self.clone();
+        QuerySource { datacenter, node, ..QuerySource::default() }
     }
 
     /// Puts the rows in order, as [`sort_by_round_trip`] does.
@@ -36,11 +59,21 @@ impl Near {
     /// kept beyond their next change. Callers must leave their index out of the answer's
     /// index: as in Consul, nobody who waits is woken by a mere change of order.
     pub fn sort<R>(&self, reader: &mut Reader<'_>, rows: &mut [R], node: impl Fn(&R) -> &str) {
-        if self.0.is_empty() {
+        if self.node.is_empty() {
             return;
         }
         reader.index_of(COORDINATES.name);
-        sort_by_round_trip(reader.unwatched(), &self.0, rows, node);
+        let state = reader.unwatched();
+        if self.is_here(state) {
+            sort_by_round_trip(state, &self.node, rows, node);
+        }
+    }
+
+    fn is_here(&self, state: &State) -> bool {
+        self.datacenter.is_empty()
+            || state
+                .peek(&NODES, node_key(&self.node).as_bytes())
+                .is_none_or(|node| node.datacenter == self.datacenter.as_str())
     }
 }
 

@@ -11,13 +11,8 @@ use super::table::COORDINATES;
 use crate::catalog::node_key;
 
 /// The coordinates of all nodes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct CoordinatesOfNodes {
-    /// Only those of this segment.
-    pub segment: Option<String>,
-}
-
-impl contract::remote::RemoteQuery for CoordinatesOfNodes {}
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CoordinatesOfNodes;
 
 impl Query for CoordinatesOfNodes {
     const NAME: &'static str = "Coordinate.ListNodes";
@@ -30,7 +25,7 @@ impl Query for CoordinatesOfNodes {
     fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
         let index = reader.index_of(COORDINATES.name);
         let rows = reader.unwatched().prefix(&COORDINATES, &[]);
-        Found::new(index, rows.filter(|row| is_in(row, &self.segment)).collect())
+        Found::new(index, rows.collect())
     }
 
     fn prune(&self, who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply> {
@@ -43,11 +38,7 @@ impl Query for CoordinatesOfNodes {
 pub struct CoordinatesOfNode {
     /// The node.
     pub node: String,
-    /// Only those of this segment.
-    pub segment: Option<String>,
 }
-
-impl contract::remote::RemoteQuery for CoordinatesOfNode {}
 
 impl Query for CoordinatesOfNode {
     const NAME: &'static str = "Coordinate.Node";
@@ -62,14 +53,10 @@ impl Query for CoordinatesOfNode {
         let index = reader.unwatched().index_of(COORDINATES.name);
         let key = node_key(&self.node);
         let rows = reader.prefix(&COORDINATES, key.as_bytes());
-        Found::new(index, rows.filter(|row| is_in(row, &self.segment)).collect())
+        Found::new(index, rows.collect())
     }
 
     fn prune(&self, _who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply> {
         Pruned::nothing(reply)
     }
-}
-
-fn is_in(row: &NodeCoordinate, segment: &Option<String>) -> bool {
-    segment.as_ref().is_none_or(|segment| row.segment == *segment)
 }

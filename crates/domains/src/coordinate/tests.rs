@@ -46,7 +46,7 @@ impl World {
 
     /// All coordinates as `node x`, and their index.
     fn all(&self) -> (u64, Vec<String>) {
-        let (index, rows) = self.ask(&CoordinatesOfNodes::default());
+        let (index, rows) = self.ask(&CoordinatesOfNodes);
         let text = |row: &NodeCoordinate| {
             let coord = row.coord.as_ref().expect("only those with one are kept");
             format!("{}{} {}", row.node, row.segment, coord.vec[0])
@@ -82,13 +82,13 @@ fn coordinates_of_known_nodes_are_kept_and_others_passed_over() {
     world.place(&[row("n1", 0.1), elsewhere]);
     assert_eq!(world.all().1, ["n1 0.1", "N2 0.2", "n2alpha 0.4"]);
     let of = |node: &str, segment: Option<&str>| {
-        let segment = segment.map(str::to_owned);
-        world.ask(&CoordinatesOfNode { node: node.to_owned(), segment }).1.len()
+        let (_, rows) = world.ask(&CoordinatesOfNode { node: node.to_owned() });
+        endpoint::of_segment(&rows, segment).len()
     };
     assert_eq!((of("N1", None), of("n2", None), of("n", None)), (1, 2, 0));
     assert_eq!((of("n2", Some("")), of("n2", Some("alpha")), of("n1", Some("alpha"))), (1, 1, 0));
-    let segment = Some("alpha".to_owned());
-    assert_eq!(world.ask(&CoordinatesOfNodes { segment }).1.len(), 1);
+    let (_, rows) = world.ask(&CoordinatesOfNodes);
+    assert_eq!(endpoint::of_segment(&rows, Some("alpha")).len(), 1);
 }
 
 #[test]
@@ -210,11 +210,11 @@ fn nobody_sees_coordinates_of_nodes_that_are_hidden() {
     let mut world = World::new(&["n1", "n2"]);
     world.place(&[row("n1", 0.1), row("n2", 0.2)]);
     let nobody = Authorizer::deny_all();
-    let query = CoordinatesOfNodes::default();
+    let query = CoordinatesOfNodes;
     let pruned = query.prune(&nobody, world.ask(&query).1);
     assert!(pruned.reply.is_empty() && pruned.removed);
     let node = "n1".to_owned();
-    assert!(CoordinatesOfNode { node, segment: None }.authorize(&nobody).is_err());
+    assert!(CoordinatesOfNode { node }.authorize(&nobody).is_err());
     let update = CoordinateUpdate { node: "n1".into(), ..CoordinateUpdate::default() };
     assert!(Command::authorize(&update, &nobody, &world.store).is_err());
 }

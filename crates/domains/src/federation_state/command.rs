@@ -5,7 +5,7 @@ use contract::{Applied, CallError, Command, LeaderView};
 use serde::{Deserialize, Serialize};
 use store::{Store, Tx};
 use types::federation_state::FederationState;
-use types::{Datacenter, Index, SecretId, Timestamp};
+use types::{Datacenter, Index, Timestamp};
 
 use super::table::FEDERATION_STATES;
 
@@ -20,8 +20,6 @@ pub struct FederationStateCommand {
     pub op: FederationStateOp,
     /// The state; of one to remove only the datacenter counts.
     pub state: Option<FederationState>,
-    /// The token, on the wire only.
-    pub token: SecretId,
 }
 
 /// What to do with a state. The texts are the wire's.
@@ -34,8 +32,6 @@ pub enum FederationStateOp {
     /// Remove it.
     Delete,
 }
-
-impl contract::remote::RemoteCommand for FederationStateCommand {}
 
 impl Command for FederationStateCommand {
     const TAG: u8 = 30;
@@ -51,8 +47,6 @@ impl Command for FederationStateCommand {
     }
 
     fn prepare(&mut self, leader: &mut LeaderView<'_>) -> Result<(), CallError> {
-        // Its work is done; what enters the log and snapshots is without it.
-        self.token = SecretId::default();
         let state = self.state.as_mut().filter(|state| !state.datacenter.is_empty());
         let state = state.ok_or_else(|| CallError::failed("must specify Datacenter"))?;
         if self.op == FederationStateOp::Upsert && state.updated_at.is_zero() {

@@ -6,6 +6,7 @@
 mod command;
 mod endpoint;
 mod query;
+mod remote;
 mod table;
 
 pub use command::{FederationStateCommand, FederationStateOp};
@@ -21,7 +22,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<FederationStateCommand>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
-    methods: &[],
+    methods: remote::METHODS,
 };
 
 #[cfg(test)]

@@ -25,8 +25,6 @@ fn operator_read(who: &Authorizer) -> Result<(), PermissionDenied> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FederationStates;
 
-impl contract::remote::RemoteQuery for FederationStates {}
-
 impl Query for FederationStates {
     const NAME: &'static str = "FederationState.List";
     type Reply = Vec<Arc<FederationState>>;
@@ -51,8 +49,6 @@ pub struct FederationStateOf {
     /// The datacenter.
     pub datacenter: Datacenter,
 }
-
-impl contract::remote::RemoteQuery for FederationStateOf {}
 
 impl Query for FederationStateOf {
     const NAME: &'static str = "FederationState.Get";
@@ -79,8 +75,6 @@ impl Query for FederationStateOf {
 /// The mesh gateways of all datacenters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MeshGateways;
-
-impl contract::remote::RemoteQuery for MeshGateways {}
 
 impl Query for MeshGateways {
     const NAME: &'static str = "FederationState.ListMeshGateways";
@@ -118,8 +112,6 @@ impl Query for MeshGateways {
 /// The mesh gateways of this datacenter, from its catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OwnMeshGateways;
-
-impl contract::remote::RemoteQuery for OwnMeshGateways {}
 
 impl Query for OwnMeshGateways {
     const NAME: &'static str = "Internal.MeshGateways";

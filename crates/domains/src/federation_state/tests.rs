@@ -76,11 +76,10 @@ fn a_state_keeps_its_first_index_and_a_copy_that_of_its_home() {
 fn a_state_needs_a_datacenter_and_gets_the_time_of_the_leader() {
     let store = Store::new(&crate::tables());
     let mut leader = LoneLeader { now_unix_nanos: 1_000_000_000, ..LoneLeader::new(&store) };
-    let mut command = FederationStateCommand { token: "secret".into(), ..upsert("dc1", 0) };
+    let mut command = upsert("dc1", 0);
     leader.lead(|leader| Command::prepare(&mut command, leader)).unwrap();
     let time = Timestamp::from_unix_nanos(1_000_000_000);
     assert_eq!(command.state.as_ref().unwrap().updated_at, time);
-    assert!(command.token.is_empty(), "no secret in the log");
     assert_eq!(AnyCommand::encode(&command)[0], 30);
     let nameless = leader.lead(|leader| Command::prepare(&mut upsert("", 0), leader));
     assert_eq!(nameless.unwrap_err().text(), "must specify Datacenter");

@@ -2,7 +2,7 @@
 
 use contract::{CacheKind, Call, CallError, Request, Route, Verb};
 
-use super::query::{HealthChecksOfService, HealthNode, HealthService, HealthState};
+use super::query::{HealthChecksOfService, HealthNode, HealthService, HealthState, InstanceHealth};
 use crate::catalog::{InstanceSelection, RowFilter, parse_node_meta};
 use crate::coordinate::Near;
 
@@ -61,7 +61,7 @@ fn instances(request: &Request, connect: bool) -> Result<Call, CallError> {
     let service = request.tail_or(MISSING_SERVICE)?;
     let query = HealthService {
         selection: InstanceSelection::parse(request, service, connect),
-        passing_only: parse_passing(request)?,
+        health: parse_passing(request)?,
         filter: RowFilter::parse(request),
     };
     Ok(Call::read(query, options).telling_consistency().cached_as(cache_kind(request)))
@@ -77,25 +77,25 @@ fn cache_kind(request: &Request) -> CacheKind {
     }
 }
 
-/// The ingress gateways of a service. They are linked by config entries, of which
-/// there are none yet, so no service has any.
+/// The ingress gateways of a service.
 fn ingress(request: &Request) -> Result<Call, CallError> {
     let options = request.read_options()?;
-    request.tail_or(MISSING_SERVICE)?;
+    let service = request.tail_or(MISSING_SERVICE)?;
+    let selection = InstanceSelection::parse(request, service, false);
     let query = HealthService {
-        passing_only: parse_passing(request)?,
+        selection: InstanceSelection { ingress: true, ..selection },
+        health: parse_passing(request)?,
         filter: RowFilter::parse(request),
-        ..HealthService::default()
     };
     Ok(Call::read(query, options).telling_consistency())
 }
 
 /// `passing`: present without a value means yes.
-fn parse_passing(request: &Request) -> Result<bool, CallError> {
+fn parse_passing(request: &Request) -> Result<InstanceHealth, CallError> {
     match request.params.get("passing") {
-        None => Ok(false),
-        Some("" | "1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
-        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        None => Ok(InstanceHealth::Any),
+        Some("" | "1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(InstanceHealth::Passing),
+        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(InstanceHealth::Any),
         Some(_) => Err(CallError::bad_request("Invalid value for ?passing")),
     }
 }

@@ -5,8 +5,9 @@
 
 mod endpoint;
 mod query;
+mod remote;
 
-pub use query::{HealthChecksOfService, HealthNode, HealthService, HealthState};
+pub use query::{HealthChecksOfService, HealthNode, HealthService, HealthState, InstanceHealth};
 pub(crate) use query::{keep_visible, with_checks};
 
 use contract::Domain;
@@ -18,5 +19,5 @@ pub const DOMAIN: Domain = Domain {
     commands: &[],
     records: &[],
     routes: endpoint::ROUTES,
-    methods: &[],
+    methods: remote::METHODS,
 };

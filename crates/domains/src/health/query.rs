@@ -25,8 +25,6 @@ pub struct HealthNode {
     pub filter: RowFilter,
 }
 
-impl contract::remote::RemoteQuery for HealthNode {}
-
 impl Query for HealthNode {
     const NAME: &'static str = "Health.NodeChecks";
     type Reply = Vec<Arc<HealthCheck>>;
@@ -63,8 +61,6 @@ pub struct HealthChecksOfService {
     /// `filter=`.
     pub filter: RowFilter,
 }
-
-impl contract::remote::RemoteQuery for HealthChecksOfService {}
 
 impl Query for HealthChecksOfService {
     const NAME: &'static str = "Health.ServiceChecks";
@@ -109,8 +105,6 @@ pub struct HealthState {
     pub filter: RowFilter,
 }
 
-impl contract::remote::RemoteQuery for HealthState {}
-
 impl Query for HealthState {
     const NAME: &'static str = "Health.ChecksInState";
     type Reply = Vec<Arc<HealthCheck>>;
@@ -148,19 +142,40 @@ fn on_node_with(state: &State, check: &HealthCheck, wanted: &BTreeMap<String, St
             .is_some_and(|node| catalog::has_meta(&node.meta, wanted))
 }
 
+/// How healthy an instance must be: its own checks and those of its node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum InstanceHealth {
+    /// In any way.
+    #[default]
+    Any,
+    /// None of them is critical.
+    NotCritical,
+    /// All of them pass.
+    Passing,
+}
+
+impl InstanceHealth {
+    /// Whether an instance is as healthy as this.
+    pub fn fits(self, row: &CheckServiceNode) -> bool {
+        row.checks.iter().all(|check| match self {
+            Self::Any => true,
+            Self::NotCritical => check.status.is_handed_out(false),
+            Self::Passing => check.status.is_handed_out(true),
+        })
+    }
+}
+
 /// The instances of a service with their nodes and checks: what most clients of
 /// service discovery ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HealthService {
     /// Which instances.
     pub selection: InstanceSelection,
-    /// Only instances whose checks, and their node's, all pass.
-    pub passing_only: bool,
+    /// How healthy they must be.
+    pub health: InstanceHealth,
     /// `filter=`.
     pub filter: RowFilter,
 }
-
-impl contract::remote::RemoteQuery for HealthService {}
 
 impl Query for HealthService {
     const NAME: &'static str = "Health.ServiceNodes";
@@ -176,9 +191,7 @@ impl Query for HealthService {
         let entries = rows
             .into_iter()
             .map(|(node, row)| with_checks(state, node, &row))
-            .filter(|entry: &CheckServiceNode| {
-                !self.passing_only || entry.checks.iter().all(|c| c.status.is_handed_out(true))
-            })
+            .filter(|entry| self.health.fits(entry))
             .collect();
         Found::new(index, entries)
     }

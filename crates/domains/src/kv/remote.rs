@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use contract::remote::{CommandMethod, QueryMethod, RemoteCommand, ReplyReader, nil_if_empty};
-use contract::{CallError, MethodDef};
+use bytes::Bytes;
+use contract::remote::{
+    CommandMethod, QueryMethod, QueryOptions, RemoteCommand, ReplyReader, encode, nil_if_empty,
+    reading,
+};
+use contract::{CallError, MethodDef, ReadFacts};
 use serde::{Deserialize, Serialize};
 use types::kv::KvEntry;
 
@@ -20,16 +24,14 @@ pub(super) const METHODS: &[MethodDef] = &[
 ];
 
 impl CommandMethod for KvCommand {
-    type Wire = bool;
-
-    fn wire(reply: &bool) -> bool {
-        *reply
+    fn encode_reply(reply: &bool) -> Bytes {
+        encode(reply)
     }
 
     /// Consul's servers say `false` to what is done whatever was there before.
-    fn reply_reader(&self) -> ReplyReader<bool, bool> {
+    fn reply_reader(&self) -> ReplyReader<bool> {
         let unconditional = matches!(self.op, KvOp::Set | KvOp::Delete | KvOp::DeleteTree);
-        Box::new(move |done| Ok(done || unconditional))
+        reading(Self::METHOD, move |done: bool| Ok(done || unconditional))
     }
 }
 
@@ -59,7 +61,7 @@ impl QueryMethod for KvGet {
         KeyRequest { key: Arc::clone(&self.key) }
     }
 
-    fn of_request(request: KeyRequest, _filter: &str) -> Result<Self, CallError> {
+    fn of_request(request: KeyRequest, _options: &QueryOptions) -> Result<Self, CallError> {
         Ok(Self { key: request.key })
     }
 
@@ -67,7 +69,11 @@ impl QueryMethod for KvGet {
         DirEntries { entries: reply.as_deref().map(|entry| [entry]) }
     }
 
-    fn of_wire(&self, received: Self::Received) -> Result<Self::Reply, CallError> {
+    fn of_wire(
+        &self,
+        received: Self::Received,
+        _facts: &ReadFacts,
+    ) -> Result<Self::Reply, CallError> {
         Ok(received.entries.into_iter().next())
     }
 }
@@ -81,7 +87,7 @@ impl QueryMethod for KvList {
         KeyRequest { key: Arc::clone(&self.prefix) }
     }
 
-    fn of_request(request: KeyRequest, _filter: &str) -> Result<Self, CallError> {
+    fn of_request(request: KeyRequest, _options: &QueryOptions) -> Result<Self, CallError> {
         Ok(Self { prefix: request.key })
     }
 
@@ -89,7 +95,11 @@ impl QueryMethod for KvList {
         DirEntries { entries: nil_if_empty(reply) }
     }
 
-    fn of_wire(&self, received: Self::Received) -> Result<Self::Reply, CallError> {
+    fn of_wire(
+        &self,
+        received: Self::Received,
+        _facts: &ReadFacts,
+    ) -> Result<Self::Reply, CallError> {
         Ok(received.entries)
     }
 }
@@ -119,7 +129,7 @@ impl QueryMethod for KvKeys {
         KeyListRequest { prefix: Arc::clone(&self.prefix), separator: self.separator.clone() }
     }
 
-    fn of_request(request: KeyListRequest, _filter: &str) -> Result<Self, CallError> {
+    fn of_request(request: KeyListRequest, _options: &QueryOptions) -> Result<Self, CallError> {
         Ok(Self { prefix: request.prefix, separator: request.separator })
     }
 
@@ -127,7 +137,11 @@ impl QueryMethod for KvKeys {
         KeyList { keys: nil_if_empty(reply) }
     }
 
-    fn of_wire(&self, received: Self::Received) -> Result<Self::Reply, CallError> {
+    fn of_wire(
+        &self,
+        received: Self::Received,
+        _facts: &ReadFacts,
+    ) -> Result<Self::Reply, CallError> {
         Ok(received.keys)
     }
 }
@@ -142,7 +156,7 @@ impl QueryMethod for KvAround {
         KeyRequest { key: Arc::clone(&self.key) }
     }
 
-    fn of_request(request: KeyRequest, _filter: &str) -> Result<Self, CallError> {
+    fn of_request(request: KeyRequest, _options: &QueryOptions) -> Result<Self, CallError> {
         Ok(Self { key: request.key })
     }
 
@@ -150,7 +164,7 @@ impl QueryMethod for KvAround {
         reply
     }
 
-    fn of_wire(&self, received: Around) -> Result<Around, CallError> {
+    fn of_wire(&self, received: Around, _facts: &ReadFacts) -> Result<Around, CallError> {
         Ok(received)
     }
 }

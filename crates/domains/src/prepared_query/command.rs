@@ -4,8 +4,8 @@ use acl::{Authorizer, PermissionDenied};
 use contract::{Applied, CallError, Command, LeaderView};
 use serde::{Deserialize, Serialize};
 use store::{Store, Tx};
+use types::Datacenter;
 use types::prepared_query::PreparedQuery;
-use types::{Datacenter, SecretId};
 
 use super::table::{self, PREPARED_QUERIES};
 use super::validate::validate;
@@ -21,9 +21,6 @@ pub struct PreparedQueryCommand {
     pub op: PreparedQueryOp,
     /// The query; of one to delete only the id counts.
     pub query: PreparedQuery,
-    /// The token, on the wire only.
-    #[serde(skip_serializing_if = "SecretId::is_empty")]
-    pub token: SecretId,
 }
 
 /// What to do with a query. The texts are the wire's.
@@ -44,11 +41,9 @@ pub enum PreparedQueryOp {
 pub enum PreparedQueryReply {
     /// The id of the new query.
     Created(String),
-    /// The query was replaced or deleted.
-    Done,
+    /// The query with this id was replaced or deleted.
+    Done(String),
 }
-
-impl contract::remote::RemoteCommand for PreparedQueryCommand {}
 
 impl Command for PreparedQueryCommand {
     const TAG: u8 = 7;
@@ -118,7 +113,7 @@ impl Command for PreparedQueryCommand {
     fn apply(&self, tx: &mut Tx<'_>) -> Applied<PreparedQueryReply> {
         if self.op == PreparedQueryOp::Delete {
             table::delete(tx, &self.query.id);
-            return Ok(PreparedQueryReply::Done);
+            return Ok(PreparedQueryReply::Done(self.query.id.clone()));
         }
         let mut query = self.query.clone();
         let present = tx.peek(&PREPARED_QUERIES, query.id.as_bytes());
@@ -130,7 +125,7 @@ impl Command for PreparedQueryCommand {
         })?;
         Ok(match self.op {
             PreparedQueryOp::Create => PreparedQueryReply::Created(id),
-            _ => PreparedQueryReply::Done,
+            _ => PreparedQueryReply::Done(id),
         })
     }
 }

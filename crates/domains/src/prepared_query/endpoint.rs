@@ -102,6 +102,7 @@ fn execute(request: &Request, id_or_name: &str) -> Result<Call, CallError> {
         near: request.params.text("near").to_owned(),
         agent: request.agent.node.clone(),
         segment: String::new(),
+        datacenter: request.agent.datacenter.clone(),
         address: client_address(request),
     };
     let execution = Execution::new(execute, unblocked(options.clone()));
@@ -128,7 +129,7 @@ fn client_address(request: &Request) -> Option<IpAddr> {
 
 fn write(request: &Request, op: PreparedQueryOp, query: PreparedQuery) -> Call {
     let datacenter = request.datacenter();
-    let command = PreparedQueryCommand { datacenter, op, query, ..PreparedQueryCommand::default() };
+    let command = PreparedQueryCommand { datacenter, op, query };
     let token = request.token.clone();
     Call::Write(WriteCall { command: Box::new(command), token, show: show_written })
 }
@@ -143,6 +144,6 @@ fn show_written(reply: &(dyn Any + Send), encoding: Encoding) -> Response {
         reply.downcast_ref().expect("a command's reply has the command's reply type");
     match reply {
         PreparedQueryReply::Created(id) => Response::json(&Created { id }, encoding),
-        PreparedQueryReply::Done => Response::ok(),
+        PreparedQueryReply::Done(_) => Response::ok(),
     }
 }

@@ -27,17 +27,20 @@ pub struct ExecuteRequest {
     pub agent: NodeName,
     /// The network segment of that agent.
     pub segment: String,
+    /// The datacenter of that agent: distances from what is there mean nothing elsewhere.
+    /// Empty for the one that is asked.
+    pub datacenter: Datacenter,
     /// The address of the client: `_ip`. None over a unix socket.
     pub address: Option<IpAddr>,
 }
 
 /// What stands for the agent that asks, and for the client.
-const NEAR_AGENT: &str = "_agent";
+pub(super) const NEAR_AGENT: &str = "_agent";
 const NEAR_ADDRESS: &str = "_ip";
 
 /// A running execution.
 pub struct Execution {
-    request: ExecuteRequest,
+    pub(super) request: ExecuteRequest,
     options: ReadOptions,
     state: State,
 }
@@ -124,12 +127,16 @@ impl Execution {
 
     /// From where distances are measured, if at all.
     fn source(&self, query: &PreparedQuery) -> Option<Source> {
+        let asker = &self.request.datacenter;
+        let is_here = asker.is_empty() || *asker == self.options.datacenter;
         let near = match self.request.near.as_str() {
             "" => query.service.near.as_str(),
-            near => near,
+            near if is_here => near,
+            _ => return None,
         };
         match near {
             "" => None,
+            NEAR_AGENT if !is_here => None,
             NEAR_AGENT => Some(Source::Node(self.request.agent.clone())),
             NEAR_ADDRESS => self.request.address.map(Source::Address),
             node => Some(Source::Node(NodeName::from(node))),
@@ -197,8 +204,6 @@ impl Execution {
     }
 }
 
-impl contract::remote::RemoteAction for Execution {}
-
 impl Action for Execution {
     const NAME: &'static str = PreparedQueryResolve::NAME;
     type Reply = ExecuteResponse;
@@ -256,7 +261,7 @@ fn bound(limit: usize, available: usize) -> usize {
 
 /// As many rows as are wanted, drawn one by one: Fisher and Yates' shuffle, as far as it
 /// is needed.
-fn draw(
+pub(super) fn draw(
     rows: &[CheckServiceNode],
     limit: usize,
     outside: &mut Outside<'_>,

@@ -29,8 +29,6 @@ pub struct QueryInstances {
     pub peer: String,
 }
 
-impl contract::remote::RemoteQuery for QueryInstances {}
-
 impl Query for QueryInstances {
     const NAME: &'static str = "PreparedQuery.ExecuteRemote";
     type Reply = Vec<CheckServiceNode>;
@@ -99,8 +97,6 @@ pub struct QueryOrder {
     /// The nodes, of which equally near ones stay in this order.
     pub nodes: Vec<NodeName>,
 }
-
-impl contract::remote::RemoteQuery for QueryOrder {}
 
 impl Query for QueryOrder {
     const NAME: &'static str = "PreparedQuery.Order";

@@ -22,6 +22,8 @@ mod execution;
 mod failover;
 mod instances;
 mod query;
+mod remote;
+mod remote_execution;
 mod resolve;
 mod table;
 pub mod template;
@@ -32,6 +34,7 @@ pub use command::{PreparedQueryCommand, PreparedQueryOp, PreparedQueryReply};
 pub use execution::{ExecuteRequest, Execution};
 pub use instances::{QueryInstances, QueryOrder, Source};
 pub use query::{Explanation, PreparedQueries, PreparedQueryExplain, PreparedQueryGet};
+pub use remote_execution::RemoteExecution;
 pub use resolve::PreparedQueryResolve;
 pub(crate) use table::handle_session_ended;
 pub use table::{PREPARED_QUERIES, TEMPLATES, TemplateRow};
@@ -45,7 +48,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<PreparedQueryCommand>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
-    methods: &[],
+    methods: remote::METHODS,
 };
 
 #[cfg(test)]

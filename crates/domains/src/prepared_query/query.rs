@@ -17,8 +17,6 @@ use super::{access, uuid};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PreparedQueries;
 
-impl contract::remote::RemoteQuery for PreparedQueries {}
-
 impl Query for PreparedQueries {
     const NAME: &'static str = "PreparedQuery.List";
     type Reply = Vec<Arc<PreparedQuery>>;
@@ -45,8 +43,6 @@ pub struct PreparedQueryGet {
     /// The id.
     pub id: String,
 }
-
-impl contract::remote::RemoteQuery for PreparedQueryGet {}
 
 impl Query for PreparedQueryGet {
     const NAME: &'static str = "PreparedQuery.Get";
@@ -92,8 +88,6 @@ pub struct PreparedQueryExplain {
     pub segment: String,
 }
 
-impl contract::remote::RemoteQuery for PreparedQueryExplain {}
-
 impl Query for PreparedQueryExplain {
     const NAME: &'static str = "PreparedQuery.Explain";
     const KEPT: bool = false;
@@ -127,8 +121,6 @@ pub struct Explanation {
     /// Where, and how fresh.
     pub options: ReadOptions,
 }
-
-impl contract::remote::RemoteAction for Explanation {}
 
 impl Action for Explanation {
     const NAME: &'static str = PreparedQueryExplain::NAME;

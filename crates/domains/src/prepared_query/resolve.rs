@@ -16,8 +16,6 @@ use super::uuid;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PreparedQueryResolve(pub ExecuteRequest);
 
-impl contract::remote::RemoteQuery for PreparedQueryResolve {}
-
 impl Query for PreparedQueryResolve {
     const NAME: &'static str = "PreparedQuery.Execute";
     const KEPT: bool = false;

@@ -62,9 +62,10 @@ pub enum SessionReply {
     Destroyed(bool),
     /// The session that lives on.
     Renewed([Arc<Session>; 1]),
+    /// There is no such session to renew, or not any more.
+    #[serde(skip)]
+    NotFound(SessionId),
 }
-
-impl contract::remote::RemoteCommand for SessionCommand {}
 
 impl Command for SessionCommand {
     const TAG: u8 = 3;
@@ -117,10 +118,10 @@ impl Command for SessionCommand {
             Some(ttl) => leader.memory.renew_session(id, ttl),
             None => true,
         };
-        match session.filter(lives_on) {
-            Some(session) => Ok(Some(SessionReply::Renewed([session]))),
-            None => Err(CallError::not_found(format!("Session id '{id}' not found"))),
-        }
+        Ok(Some(match session.filter(lives_on) {
+            Some(session) => SessionReply::Renewed([session]),
+            None => SessionReply::NotFound(id.clone()),
+        }))
     }
 
     fn apply(&self, tx: &mut Tx<'_>) -> Applied<SessionReply> {

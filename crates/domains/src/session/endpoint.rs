@@ -1,16 +1,18 @@
 //! `/v1/session/`.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use contract::{Call, CallError, Request, Route, Verb};
+use contract::{Call, CallError, Encoding, Request, Response, Route, Verb, applied_reply_of};
+use http::StatusCode;
 use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 use types::json::{self, DecodeError, Unknown};
 use types::session::{Behavior, ServiceCheck, Session};
 use types::{CheckId, GoDuration, NodeName, SessionId};
 
-use super::command::{SessionCommand, SessionOp};
+use super::command::{SessionCommand, SessionOp, SessionReply};
 use super::query::{NodeSessions, SessionInfo, Sessions};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -55,7 +57,16 @@ fn named(request: &Request) -> Result<Session, CallError> {
 fn write(request: &Request, op: SessionOp, session: Session) -> Result<Call, CallError> {
     let datacenter = request.datacenter();
     let command = SessionCommand { datacenter, op, session };
-    Ok(Call::write(command, &request.token))
+    Ok(Call::write_with(command, &request.token, show))
+}
+
+fn show(reply: &(dyn Any + Send), encoding: Encoding) -> Response {
+    match applied_reply_of::<SessionCommand>(reply) {
+        SessionReply::NotFound(id) => {
+            Response::text(StatusCode::NOT_FOUND, format!("Session id '{id}' not found"))
+        }
+        reply => Response::json(reply, encoding),
+    }
 }
 
 fn info(request: &Request) -> Result<Call, CallError> {

@@ -15,6 +15,7 @@ mod access;
 mod command;
 mod endpoint;
 mod query;
+mod remote;
 mod table;
 
 pub use command::{SessionCommand, SessionOp, SessionReply};
@@ -31,7 +32,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<SessionCommand>()],
     records: table::RECORDS,
     routes: endpoint::ROUTES,
-    methods: &[],
+    methods: remote::METHODS,
 };
 
 #[cfg(test)]

@@ -30,8 +30,6 @@ pub struct SessionInfo {
     pub id: SessionId,
 }
 
-impl contract::remote::RemoteQuery for SessionInfo {}
-
 impl Query for SessionInfo {
     const NAME: &'static str = "Session.Get";
     const KEPT: bool = false;
@@ -62,8 +60,6 @@ pub struct NodeSessions {
     pub node: NodeName,
 }
 
-impl contract::remote::RemoteQuery for NodeSessions {}
-
 impl Query for NodeSessions {
     const NAME: &'static str = "Session.NodeSessions";
     type Reply = Vec<Arc<Session>>;
@@ -86,8 +82,6 @@ impl Query for NodeSessions {
 /// All sessions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sessions;
-
-impl contract::remote::RemoteQuery for Sessions {}
 
 impl Query for Sessions {
     const NAME: &'static str = "Session.List";

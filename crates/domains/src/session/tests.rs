@@ -286,7 +286,7 @@ fn renewing_tells_the_session_and_changes_nothing() {
     let reply = world.run(renew(&id)).expect("it is there");
     assert!(matches!(&reply, SessionReply::Renewed([session]) if session.id == id));
     assert_eq!(world.index, before);
-    assert_eq!(world.run(renew(&"x".into())), Err("Session id 'x' not found".to_owned()));
+    assert_eq!(world.run(renew(&"x".into())), Ok(SessionReply::NotFound("x".into())));
 }
 
 #[test]

@@ -4,8 +4,8 @@ use acl::{Authorizer, PermissionDenied};
 use contract::{Applied, CallError, Command, LeaderMemory, LeaderView};
 use serde::{Deserialize, Serialize};
 use store::{Store, Tx};
+use types::Datacenter;
 use types::txn::{RowVerb, TxnError, TxnOp, TxnResult};
-use types::{Datacenter, SecretId};
 
 use super::{access, apply, validate};
 use crate::catalog;
@@ -18,9 +18,6 @@ pub struct TxnCommand {
     pub datacenter: Datacenter,
     /// What to do, in order.
     pub ops: Vec<TxnOp>,
-    /// The token, on the wire only.
-    #[serde(skip_serializing_if = "SecretId::is_empty")]
-    pub token: SecretId,
 }
 
 /// What a transaction gives back: rows, or else what is wrong with it (`TxnResponse`).
@@ -31,8 +28,6 @@ pub struct TxnReply {
     /// Every operation that was refused, in order. If there is one, nothing was changed.
     pub errors: Vec<TxnError>,
 }
-
-impl contract::remote::RemoteCommand for TxnCommand {}
 
 impl Command for TxnCommand {
     const TAG: u8 = 8;

@@ -50,7 +50,7 @@ fn apply(request: &Request) -> Result<Call, CallError> {
     if ops.iter().all(TxnOp::is_read) {
         return read(request, &ops);
     }
-    let command = TxnCommand { datacenter: request.datacenter(), ops, ..TxnCommand::default() };
+    let command = TxnCommand { datacenter: request.datacenter(), ops };
     Ok(Call::write_with(command, &request.token, show_applied))
 }
 

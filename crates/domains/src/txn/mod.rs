@@ -19,6 +19,7 @@ mod command;
 mod endpoint;
 mod query;
 mod read;
+mod remote;
 mod validate;
 
 pub use body::parse_body;
@@ -35,7 +36,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[CommandDef::of::<TxnCommand>()],
     records: &[],
     routes: endpoint::ROUTES,
-    methods: &[],
+    methods: remote::METHODS,
 };
 
 #[cfg(test)]

@@ -28,8 +28,6 @@ pub struct TxnReadReply {
     pub unasked: bool,
 }
 
-impl contract::remote::RemoteQuery for TxnRead {}
-
 impl Query for TxnRead {
     const NAME: &'static str = "Txn.Read";
     /// Nobody waits for a transaction, and few ask the same one twice.

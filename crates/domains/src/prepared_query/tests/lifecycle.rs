@@ -89,11 +89,12 @@ fn no_two_queries_answer_to_one_name() {
     // A query may keep its own name, and take another.
     let mut query = definition(&named("FOO"));
     query.id = upper;
-    assert_eq!(world.apply(PreparedQueryOp::Update, query.clone()), Ok(PreparedQueryReply::Done));
+    let done = Ok(PreparedQueryReply::Done(id.clone()));
+    assert_eq!(world.apply(PreparedQueryOp::Update, query.clone()), done);
     query.name = "tp".to_owned();
     assert!(world.apply(PreparedQueryOp::Update, query.clone()).is_err());
     query.name = "bar".to_owned();
-    assert_eq!(world.apply(PreparedQueryOp::Update, query), Ok(PreparedQueryReply::Done));
+    assert_eq!(world.apply(PreparedQueryOp::Update, query), done);
     assert_eq!(world.explain("bar").unwrap().id, id);
     assert_eq!(world.explain("foo").unwrap().name, "", "the template for every name");
 }
@@ -166,7 +167,7 @@ fn those_without_permission_see_and_change_nothing_that_has_a_name() {
     // Who knows the id of one without a name may do with it what he likes.
     let shown = world.explain(&unnamed).unwrap();
     assert_eq!(shown.token.as_str(), "<hidden>");
-    assert_eq!(world.delete(&unnamed), Ok(PreparedQueryReply::Done));
+    assert_eq!(world.delete(&unnamed), Ok(PreparedQueryReply::Done(unnamed)));
     // Everybody may execute, and sees what he may see of the catalog.
     assert_eq!(world.execute_name("a").unwrap().nodes.len(), 0);
 }

@@ -76,7 +76,7 @@ impl World {
     fn create(&mut self, text: &str) -> Result<String, String> {
         match self.apply(PreparedQueryOp::Create, definition(text))? {
             PreparedQueryReply::Created(id) => Ok(id),
-            PreparedQueryReply::Done => panic!("a creation tells the id"),
+            PreparedQueryReply::Done(_) => panic!("a creation tells the id"),
         }
     }
 
