@@ -300,7 +300,7 @@ pub(super) fn made_commands() -> Vec<Vec<u8>> {
 pub(super) fn sample_commands() -> Vec<Box<dyn AnyCommand>> {
     let kv = |op, key: &str| -> Box<dyn AnyCommand> {
         let entry = KvEntry { key: key.into(), value: (&b"v"[..]).into(), ..KvEntry::default() };
-        Box::new(KvCommand { datacenter: "dc1".into(), op, entry, ..KvCommand::default() })
+        Box::new(KvCommand { datacenter: "dc1".into(), op, entry })
     };
     let register = |json: &str| -> Box<dyn AnyCommand> {
         let request: RegisterRequest =
@@ -310,7 +310,7 @@ pub(super) fn sample_commands() -> Vec<Box<dyn AnyCommand>> {
     };
     let txn = |json: &str| -> Box<dyn AnyCommand> {
         let (_, ops) = domains::txn::parse_body(json.as_bytes()).expect("a sound sample");
-        Box::new(TxnCommand { datacenter: "dc1".into(), ops, ..TxnCommand::default() })
+        Box::new(TxnCommand { datacenter: "dc1".into(), ops })
     };
     let query = |json: &str| -> Box<dyn AnyCommand> {
         let query = types::json::decode_whole(json.as_bytes(), types::json::Unknown::Deny)
