@@ -13,6 +13,7 @@
 //! - [`dns_server`]: the sockets of the DNS interface.
 //! - `explain`: why a service, a DNS name or a key is seen, or not.
 //! - `user_event`, `remote_exec`: events that users send to all agents, and what some order.
+//! - [`gossip`]: the pools that this agent is in.
 //! - `snapshot_schedule`: snapshots that a server saves by itself.
 //! - `delegate`: what the other parts ask of the cluster; `backend` and `dns_source` go
 //!   through it for HTTP and DNS.
@@ -31,6 +32,7 @@ mod endpoint;
 mod environment;
 mod explain;
 mod file_watch;
+pub mod gossip;
 pub mod invocation;
 mod listeners;
 mod local;

@@ -3,11 +3,12 @@
 //!
 //! - [`wire`]: messages and the layers around them.
 //! - [`memberlist`]: who is there: probes, suspicion, push-pull.
-//! - `serf`: what is told on top: intents, tags, events, queries, keys.
+//! - [`serf`]: what is told on top: intents, tags, events, queries, keys.
 //! - [`coordinate`]: where a node is in the space of round trips.
 //! - [`consul`]: what Consul says with all that: its tags, and who may be in its pools.
 
 pub mod consul;
 pub mod coordinate;
 pub mod memberlist;
+pub mod serf;
 pub mod wire;

@@ -426,6 +426,18 @@ metrics! {
     SERF_EVENTS: Counter = "serf.events" ["network"];
     /// User events of one name.
     SERF_EVENTS_NAMED: Counter = "serf.events.<name>" ["network"];
+    /// Queries among members.
+    SERF_QUERIES: Counter = "serf.queries" ["network"];
+    /// Queries of one name.
+    SERF_QUERIES_NAMED: Counter = "serf.queries.<name>" ["network"];
+    /// Members that said they have a query of this agent.
+    SERF_QUERY_ACKS: Counter = "serf.query_acks" ["network"];
+    /// Members that said so again.
+    SERF_QUERY_DUPLICATE_ACKS: Counter = "serf.query_duplicate_acks" ["network"];
+    /// Answers to queries of this agent.
+    SERF_QUERY_RESPONSES: Counter = "serf.query_responses" ["network"];
+    /// Answers that came before.
+    SERF_QUERY_DUPLICATE_RESPONSES: Counter = "serf.query_duplicate_responses" ["network"];
     /// Members that joined.
     SERF_MEMBER_JOIN: Counter = "serf.member.join" ["network"];
     /// Members that changed.
@@ -436,6 +448,22 @@ metrics! {
     SERF_MEMBER_LEFT: Counter = "serf.member.left" ["network"];
     /// Members that failed.
     SERF_MEMBER_FAILED: Counter = "serf.member.failed" ["network"];
+    /// Coordinates of members that cannot be measured with.
+    SERF_COORDINATE_REJECTED: Counter = "serf.coordinate.rejected" ["network"];
+    /// Members that answered in no time.
+    SERF_COORDINATE_ZERO_RTT: Counter = "serf.coordinate.zero-rtt" ["network"];
+    /// How far a sample moved this agent, in milliseconds.
+    SERF_COORDINATE_ADJUSTMENT_MS: Sample = "serf.coordinate.adjustment-ms" ["network"];
+    /// Bytes of messages that were sent.
+    SERF_MSGS_SENT: Sample = "serf.msgs.sent" ["network"];
+    /// Bytes of messages that were received.
+    SERF_MSGS_RECEIVED: Sample = "serf.msgs.received" ["network"];
+    /// Events that wait to be passed on.
+    SERF_QUEUE_EVENT: Sample = "serf.queue.Event" ["network"];
+    /// Intents that wait to be passed on.
+    SERF_QUEUE_INTENT: Sample = "serf.queue.Intent" ["network"];
+    /// Queries that wait to be passed on.
+    SERF_QUEUE_QUERY: Sample = "serf.queue.Query" ["network"];
     /// Messages about members that are alive.
     MEMBERLIST_MSG_ALIVE: Counter = "memberlist.msg.alive" ["network"];
     /// Messages about members that may have failed.
@@ -500,26 +528,11 @@ pub static LATER: &[&MetricName] = &[
     RAFT_WAL_SEGMENT_ROTATIONS.metric(),
     RAFT_WAL_STABLE_GETS.metric(),
     RAFT_WAL_LAST_SEGMENT_AGE_SECONDS.metric(),
-    SERF_EVENTS.metric(),
-    SERF_EVENTS_NAMED.metric(),
-    SERF_MEMBER_JOIN.metric(),
-    SERF_MEMBER_UPDATE.metric(),
-    SERF_MEMBER_FLAP.metric(),
-    SERF_MEMBER_LEFT.metric(),
-    SERF_MEMBER_FAILED.metric(),
     MEMBERLIST_MSG_ALIVE.metric(),
     MEMBERLIST_MSG_SUSPECT.metric(),
     MEMBERLIST_MSG_DEAD.metric(),
-    MEMBERLIST_UDP_SENT.metric(),
-    MEMBERLIST_UDP_RECEIVED.metric(),
-    MEMBERLIST_TCP_ACCEPT.metric(),
-    MEMBERLIST_TCP_CONNECT.metric(),
-    MEMBERLIST_TCP_SENT.metric(),
     MEMBERLIST_GOSSIP.metric(),
     MEMBERLIST_PROBE_NODE.metric(),
-    MEMBERLIST_PUSH_PULL_NODE.metric(),
-    MEMBERLIST_HEALTH_SCORE.metric(),
-    MEMBERLIST_NODE_INSTANCES.metric(),
 ];
 
 #[cfg(test)]
