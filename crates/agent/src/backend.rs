@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
-use contract::{Call, CallError, Encoding, ReadFacts, Response, Show};
+use contract::{CacheKind, Call, CallError, Encoding, ReadFacts, Response, Show};
 use http_server::{Backend, BoxFuture, Outcome, ReadMeta};
 use server::rate_limit::Caller;
 use telemetry::names;
@@ -24,9 +23,9 @@ pub(crate) struct DelegateBackend {
 
 impl DelegateBackend {
     /// Runs calls through this delegate.
-    pub(crate) fn new(delegate: Delegate, uses_cache: bool) -> Self {
+    pub(crate) fn new(delegate: Delegate, cache: Arc<AgentCache>, uses_cache: bool) -> Self {
         let calls = names::CLIENT_RPC.handle([]);
-        Self { delegate, cache: Arc::default(), uses_cache, calls }
+        Self { delegate, cache, uses_cache, calls }
     }
 }
 
@@ -38,7 +37,8 @@ impl Backend for DelegateBackend {
         client: Option<IpAddr>,
     ) -> BoxFuture<Result<Outcome, CallError>> {
         let delegate = self.delegate.called_by(Caller::Client(client));
-        let cache = self.uses_cache.then(|| Arc::clone(&self.cache));
+        let (cache, uses_cache) = (Arc::clone(&self.cache), self.uses_cache);
+        let kind = move |kind| if uses_cache { kind } else { CacheKind::None };
         if !matches!(call, Call::Answer(_)) {
             self.calls.increment(1);
         }
@@ -50,29 +50,22 @@ impl Backend for DelegateBackend {
                     Ok(Outcome { response: (write.show)(&*reply, encoding), meta: None })
                 }
                 Call::Act(mut call) => {
-                    let cached = cache.map(|cache| {
-                        let first = call.action.start().query;
-                        cache.describe(&first, &call.options, call.cache, Instant::now())
-                    });
-                    let (reply, facts) = delegate.act(&mut *call.action).await?;
+                    let (action, options) = (&mut *call.action, &call.options);
+                    let acted = cache.act(&delegate, action, options, kind(call.cache)).await;
+                    let (reply, facts, cached) = acted?;
                     let consistency = Some(call.options.consistency.as_str());
                     let mut meta = read_meta(&facts, consistency);
-                    if let Some(cached) = cached {
-                        cached.apply(&mut meta);
-                    }
+                    cached.apply(&mut meta);
                     Ok(Outcome { response: (call.show)(&*reply, encoding), meta: Some(meta) })
                 }
                 Call::Read(read) => {
-                    let cached = cache.map(|cache| {
-                        cache.describe(&read.query, &read.options, read.cache, Instant::now())
-                    });
-                    let answer = delegate.read(read.query, &read.options).await?;
+                    let read_cached =
+                        cache.read(&delegate, read.query, &read.options, kind(read.cache));
+                    let (answer, cached) = read_cached.await?;
                     let consistency =
                         read.tells_consistency.then(|| read.options.consistency.as_str());
                     let mut meta = read_meta(&answer.facts, consistency);
-                    if let Some(cached) = cached {
-                        cached.apply(&mut meta);
-                    }
+                    cached.apply(&mut meta);
                     let response = match read.show {
                         Show::Json(encode) => Response::encoded(answer.body(encoding, encode)),
                         Show::Custom(show) => show(answer.reply(), encoding),

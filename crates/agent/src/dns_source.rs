@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contract::{CallError, Consistency, ErrorKind, Query, ReadOptions};
+use contract::{CacheKind, CallError, Consistency, ErrorKind, Query, ReadOptions};
 use dns::{Locality, Lookup};
 use domains::catalog::{CatalogNode, InstanceSelection, PtrLookup, PtrTarget, VirtualIp};
 use domains::health::HealthService;
@@ -13,6 +13,7 @@ use types::catalog::CheckServiceNode;
 use types::prepared_query::ExecuteResponse;
 use types::{Datacenter, GoDuration, NodeName, SecretId};
 
+use crate::cache::AgentCache;
 use crate::delegate::Delegate;
 use crate::dns_server::{
     AddressOwner, DnsSource, Found, FoundQuery, LookupCall, LookupError, LookupFuture, ready_now,
@@ -21,6 +22,7 @@ use crate::dns_server::{
 /// Answers look-ups through the delegate.
 pub(crate) struct CatalogSource {
     delegate: Delegate,
+    cache: Arc<AgentCache>,
     datacenter: Datacenter,
     /// The node of this agent.
     node: NodeName,
@@ -33,11 +35,12 @@ impl CatalogSource {
     /// Look-ups through this delegate.
     pub(crate) fn new(
         delegate: Delegate,
+        cache: Arc<AgentCache>,
         datacenter: Datacenter,
         node: NodeName,
         token: SecretId,
     ) -> Self {
-        Self { delegate, datacenter, node, token, calls: names::CLIENT_RPC.handle([]) }
+        Self { delegate, cache, datacenter, node, token, calls: names::CLIENT_RPC.handle([]) }
     }
 
     async fn find(&self, call: &LookupCall<'_>) -> Result<Found, LookupError> {
@@ -47,7 +50,7 @@ impl CatalogSource {
                 let Some(options) = self.options(call, locality) else {
                     return Ok(Found::Node(None));
                 };
-                let found = self.read(query, &options?).await?;
+                let found = self.read(query, &options).await?;
                 let named = found.as_ref().as_ref().map(|found| Arc::clone(&found.node));
                 // A node is asked for by its name here, never by its id.
                 Ok(Found::Node(named.filter(|n| n.node.as_str().eq_ignore_ascii_case(node))))
@@ -63,16 +66,11 @@ impl CatalogSource {
                 self.instances(call, locality, selection).await
             }
             // Gateways are linked by config entries, of which there are none yet.
-            Lookup::Ingress { locality, .. } => {
-                if let Some(options) = self.options(call, locality) {
-                    options?;
-                }
-                Ok(instances(Arc::default()))
-            }
+            Lookup::Ingress { .. } => Ok(instances(Arc::default())),
             Lookup::Virtual { service, locality } => match self.options(call, locality) {
                 Some(options) => {
                     let query = VirtualIp { service: service.to_owned() };
-                    Ok(Found::Virtual(*self.read(query, &options?).await?))
+                    Ok(Found::Virtual(*self.read(query, &options).await?))
                 }
                 None => Ok(Found::Virtual(None)),
             },
@@ -101,7 +99,7 @@ impl CatalogSource {
             return Ok(instances(Arc::default()));
         };
         let query = HealthService { selection, ..HealthService::default() };
-        Ok(instances(self.read(query, &options?).await?))
+        Ok(instances(self.read(query, &options).await?))
     }
 
     /// Executes a prepared query.
@@ -119,29 +117,28 @@ impl CatalogSource {
             address: Some(call.source_ip),
             ..ExecuteRequest::default()
         };
-        match self.delegate.act_typed(Execution::new(request, options?)).await {
+        match self.delegate.act_typed(Execution::new(request, options)).await {
             Ok((response, _)) => Ok(Found::Query(Some(FoundQuery {
                 ttl: ttl_seconds(&response),
                 service: response.service,
                 instances: Arc::new(response.nodes),
             }))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Query(None)),
-            Err(error) => Err(LookupError::Failed(error.text().to_owned())),
+            Err(error) => Err(failed(&error)),
         }
     }
 
     /// How to read; `None` where a cluster peer is asked for, of which there are none.
-    fn options(
-        &self,
-        call: &LookupCall<'_>,
-        locality: Locality<'_>,
-    ) -> Option<Result<ReadOptions, LookupError>> {
+    fn options(&self, call: &LookupCall<'_>, locality: Locality<'_>) -> Option<ReadOptions> {
         match locality {
-            Locality::Local => Some(Ok(self.local_options(call))),
+            Locality::Local => Some(self.local_options(call)),
             Locality::Datacenter(name) if name.eq_ignore_ascii_case(self.datacenter.as_str()) => {
-                Some(Ok(self.local_options(call)))
+                Some(self.local_options(call))
             }
-            Locality::Datacenter(_) => Some(Err(LookupError::UnknownDatacenter)),
+            Locality::Datacenter(name) => {
+                let datacenter = Datacenter::from(name.to_lowercase());
+                Some(ReadOptions { datacenter, ..self.local_options(call) })
+            }
             Locality::Peer(_) => None,
         }
     }
@@ -151,10 +148,15 @@ impl CatalogSource {
             true => Consistency::Stale,
             false => Consistency::Default,
         };
+        let freshness = call.freshness;
+        let max_age = Some(freshness.cache_max_age.to_std());
         ReadOptions {
             datacenter: self.datacenter.clone(),
             token: self.token.clone(),
             consistency,
+            max_stale: freshness.max_stale.to_std(),
+            cached: freshness.use_cache,
+            max_age: max_age.filter(|age| freshness.use_cache && !age.is_zero()),
             ..ReadOptions::default()
         }
     }
@@ -165,9 +167,20 @@ impl CatalogSource {
         options: &ReadOptions,
     ) -> Result<Arc<Q::Reply>, LookupError> {
         self.calls.increment(1);
-        let failed = |error: CallError| LookupError::Failed(error.text().to_owned());
-        self.delegate.read_typed(query, options).await.map(|(rows, _)| rows).map_err(failed)
+        let kind = if options.cached { CacheKind::Refreshed } else { CacheKind::None };
+        let read = self.cache.read(&self.delegate, Arc::new(query), options, kind).await;
+        let (answer, _) = read.map_err(|error| failed(&error))?;
+        let rows = answer.shared_reply().downcast::<Q::Reply>();
+        Ok(rows.expect("a query's reply has the query's reply type"))
     }
+}
+
+/// What becomes of a question that the servers did not answer.
+fn failed(error: &CallError) -> LookupError {
+    if error.text().contains(CallError::no_path_to_datacenter().text()) {
+        return LookupError::UnknownDatacenter;
+    }
+    LookupError::Failed(error.text().to_owned())
 }
 
 /// The TTL that a query says, in whole seconds.

@@ -39,6 +39,7 @@ mod local;
 mod local_catalog;
 pub mod logging;
 mod member;
+mod multi_error;
 mod parts;
 mod process;
 mod reload;

@@ -20,7 +20,8 @@ use tokio::task::JoinSet;
 use types::NodeId;
 
 use crate::backend::DelegateBackend;
-use crate::delegate::Delegate;
+use crate::cache::AgentCache;
+use crate::delegate::{Client, Delegate};
 use crate::dns_metrics::DnsMetrics;
 use crate::dns_server::{DnsServer, DnsServerOptions, DnsSettings};
 use crate::dns_source::CatalogSource;
@@ -33,7 +34,7 @@ use crate::logging::Logging;
 use crate::process::AgentHandle;
 use crate::remote_exec::{KvJobStore, RemoteExec};
 use crate::user_event::UserEvents;
-use crate::user_event::broadcast::Alone;
+use crate::user_event::broadcast::{Alone, Broadcast};
 use crate::watches::{WatchSettings, Watches};
 use crate::{coordinate, remote_exec, settings, snapshot_schedule};
 
@@ -95,7 +96,9 @@ impl Parts {
         let options = LocalOptions::new(&running, handle.node(), handle.authorizer().clone())?;
         let local = Local::start(options, Arc::new(catalog)).map_err(|error| error.to_string())?;
         handle.set_local(local.clone());
-        let dns = start_dns(&running, &own).await?;
+        let default_wait = running.http.default_query_time.to_std();
+        let cache = Arc::new(AgentCache::new(delegate, default_wait));
+        let dns = start_dns(&running, &own, &cache).await?;
         let (bound, tls) = listeners::bind(&running).map_err(|error| error.to_string())?;
         let http_settings = Arc::new(ArcSwap::from_pointee(settings::http(&running)));
         let (stop_http, http_stops) = watch::channel(false);
@@ -105,11 +108,12 @@ impl Parts {
         router.add_local(endpoint::host::routes(handle.authorizer()));
         let explainer = Explainer::new(handle.clone(), local.clone(), Arc::clone(dns.answerer()));
         router.add_local(endpoint::explain::routes(&explainer));
-        let (pool, deliveries) = Alone::new();
+        let (pool, deliveries) = Alone::new(running.identity.datacenter.clone());
         let events = user_events(handle, &local, pool);
         router.add_local(endpoint::event::routes(&events));
         let (order_execution, executions) = mpsc::channel(remote_exec::WAITING_MAX);
-        let backend = Arc::new(DelegateBackend::new(delegate.clone(), running.http.use_cache));
+        let backend =
+            Arc::new(DelegateBackend::new(delegate.clone(), cache, running.http.use_cache));
         let service = Arc::new(HttpService::new(Arc::clone(&http_settings), router, backend));
         let limit = running.limits.http_max_conns_per_client;
         let connections = Arc::new(http_server::listener::ConnectionLimit::new(limit));
@@ -224,6 +228,9 @@ impl Parts {
             let _ = server.raft().set(raft);
             server.limit_requests(settings::request_limits(config));
         }
+        if let Delegate::Client(client) = self.handle.delegate() {
+            client.set_options(settings::client(config));
+        }
         self.connections.set(config.limits.http_max_conns_per_client);
         self.watches.change_to(watches);
         self.snapshot_schedule.send_if_modified(|schedule| {
@@ -234,23 +241,33 @@ impl Parts {
         Ok(())
     }
 
-    /// Leaves the cluster.
+    /// Leaves the cluster. A server that is alone has nobody to drain to.
     pub(crate) async fn leave(&mut self) {
-        if let Some(server) = self.handle.delegate().server() {
-            let drain_time = self.handle.config().leave.drain_time;
-            server::leave(server, drain_time.to_std()).await;
+        match self.handle.delegate() {
+            Delegate::Server(_) => {
+                tracing::info!(target: "agent.server", "server starting leave");
+            }
+            Delegate::Client(_) => {
+                tracing::info!(target: "agent.client", "client starting leave");
+            }
         }
     }
 
     /// Stops everything, in the reverse order of the start.
     pub(crate) async fn shutdown(mut self) {
         tracing::info!(target: "agent", "Requesting shutdown");
-        tracing::info!(target: "agent.server", "shutting down server");
+        match self.handle.delegate() {
+            Delegate::Server(_) => tracing::info!(target: "agent.server", "shutting down server"),
+            Delegate::Client(_) => tracing::info!(target: "agent.client", "shutting down client"),
+        }
         self.watches.shutdown().await;
         self.local.shutdown().await;
         let _ = self.stop_duties.send(true);
         while self.duties.join_next().await.is_some() {}
-        tracing::info!(target: "agent", "consul server down");
+        match self.handle.delegate() {
+            Delegate::Server(_) => tracing::info!(target: "agent", "consul server down"),
+            Delegate::Client(_) => tracing::info!(target: "agent", "consul client down"),
+        }
         tracing::info!(target: "agent", "shutdown complete");
         if let Some(dns) = self.dns.take() {
             dns.shutdown().await;
@@ -271,7 +288,11 @@ impl Parts {
 /// The events of this agent. There is no gossip yet, so it is alone in its pool.
 fn user_events(handle: &AgentHandle, local: &Local, pool: Alone) -> UserEvents {
     let node = handle.config().identity.node_name.clone();
-    UserEvents::new(node, local.clone(), handle.authorizer().clone(), Arc::new(pool))
+    let broadcast: Arc<dyn Broadcast> = match handle.delegate() {
+        Delegate::Server(_) => Arc::new(pool),
+        Delegate::Client(client) => Arc::new(client.clone()),
+    };
+    UserEvents::new(node, local.clone(), handle.authorizer().clone(), broadcast)
 }
 
 /// What carries out orders of `consul exec`, unless that is off.
@@ -296,13 +317,18 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Starts the server: its log, its state, its part in the consensus.
-pub(crate) fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<Server, String> {
-    if !config.server {
-        return Err("this version of Proconsul runs servers only: start it with -server \
-                    -bootstrap-expect=1, or with -dev"
-            .to_owned());
+/// Starts the way into the cluster: a server, or calls of the servers that will be known.
+pub(crate) fn start_delegate(config: &RuntimeConfig, node_id: &NodeId) -> Result<Delegate, String> {
+    if config.server {
+        return start_server(config, node_id).map(Delegate::Server);
     }
+    let router = rpc::Router::new(config.identity.datacenter.clone());
+    let pool = rpc::Pool::new(rpc::PoolOptions::default());
+    Ok(Delegate::Client(Client::new(pool, router, settings::client(config))))
+}
+
+/// Starts the server: its log, its state, its part in the consensus.
+fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<Server, String> {
     let id = ServerId(node_id.as_str().into());
     let address: Arc<str> = config.network.rpc_advertise.to_string().into();
     let seed = fastrand::u64(..);
@@ -337,7 +363,11 @@ pub(crate) fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<S
     Ok(server)
 }
 
-async fn start_dns(config: &RuntimeConfig, delegate: &Delegate) -> Result<DnsServer, String> {
+async fn start_dns(
+    config: &RuntimeConfig,
+    delegate: &Delegate,
+    cache: &Arc<AgentCache>,
+) -> Result<DnsServer, String> {
     let token = match &config.acl.tokens {
         tokens if tokens.dns.is_empty() => tokens.default.clone(),
         tokens => tokens.dns.clone(),
@@ -345,7 +375,7 @@ async fn start_dns(config: &RuntimeConfig, delegate: &Delegate) -> Result<DnsSer
     let source = {
         let identity = &config.identity;
         let (datacenter, node) = (identity.datacenter.clone(), identity.node_name.clone());
-        CatalogSource::new(delegate.clone(), datacenter, node, token)
+        CatalogSource::new(delegate.clone(), Arc::clone(cache), datacenter, node, token)
     };
     let listen = config.listeners.dns.iter().filter_map(|address| match address {
         ListenAddr::Tcp(socket) => Some(*socket),
@@ -372,6 +402,7 @@ fn routes(handle: &AgentHandle, local: &Local) -> Router {
         router.add_domain(domain.routes);
     }
     router.add_local(endpoint::status::routes(handle.delegate()));
+    router.add_local(endpoint::datacenters::routes(handle.delegate()));
     router.add_local(endpoint::operator::routes(handle));
     router.add_local(endpoint::pprof::routes(handle));
     router.add_local(endpoint::keyring::routes(handle));

@@ -370,7 +370,7 @@ async fn start(
     metrics.check_sinks().await.map_err(|error| error.to_string())?;
     let config = Arc::new(ArcSwap::from_pointee(config));
     let authorizer: AuthorizerHook = Arc::new(|_| acl::Authorizer::allow_all());
-    let delegate = Delegate::Server(parts::start_server(&config.load(), &node_id)?);
+    let delegate = parts::start_delegate(&config.load(), &node_id)?;
     let handle = AgentHandle {
         shared: Arc::new(Shared {
             config: Arc::clone(&config),

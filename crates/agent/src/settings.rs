@@ -14,6 +14,7 @@ use server::rate_limit::{LimitMode, RequestLimits};
 use telemetry::{FilterSettings, SinkSettings};
 use types::autopilot::AutopilotConfiguration;
 
+use crate::delegate::ClientOptions;
 use crate::environment;
 
 /// What HTTP handlers may know, and what applies to every request.
@@ -63,6 +64,19 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
         makes_authority: makes_authority(config),
         coordinate_update_period: coordinate_update_period(config),
         autopilot: autopilot(config),
+    }
+}
+
+/// How a client agent asks its servers.
+pub(crate) fn client(config: &RuntimeConfig) -> ClientOptions {
+    let limits = &config.limits;
+    ClientOptions {
+        hold_timeout: config.rpc.hold_timeout.to_std(),
+        default_query_time: config.http.default_query_time.to_std(),
+        max_query_time: config.http.max_query_time.to_std(),
+        timeout: limits.rpc_client_timeout.to_std(),
+        rate: limits.rpc_rate.unwrap_or(f64::INFINITY),
+        burst: u32::try_from(limits.rpc_max_burst).unwrap_or(u32::MAX),
     }
 }
 

@@ -39,6 +39,15 @@ pub(crate) async fn gather(agent: &AgentHandle) -> Stats {
     );
     match agent.delegate() {
         Delegate::Server(server) => server_sections(server, &config, &mut stats).await,
+        Delegate::Client(client) => {
+            let acl = if config.acl.enabled { "enabled" } else { "disabled" };
+            let section = BTreeMap::from([
+                ("acl", acl.to_owned()),
+                ("known_servers", client.known_servers().to_string()),
+                ("server", "false".to_owned()),
+            ]);
+            stats.insert("consul", section);
+        }
     }
     if config.snapshot_schedule.is_some() {
         let status = agent.snapshots().lock().unwrap_or_else(PoisonError::into_inner);

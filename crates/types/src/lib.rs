@@ -21,6 +21,7 @@ pub mod explain;
 pub mod federation_state;
 pub mod go_base64;
 pub mod json;
+pub mod keyring;
 pub mod kv;
 pub mod member;
 pub mod meta;

@@ -4,7 +4,12 @@
 //! to know or to change what is replicated goes through here, and so does not know
 //! whether the answer comes from a server in this process.
 
+mod client;
+mod methods;
+mod snapshot;
+
 use std::any::Any;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +18,22 @@ use contract::{
     ReadOptions,
 };
 use server::rate_limit::Caller;
-use server::{Answer, Archive, Restored, SavedSnapshot, Server};
+use server::{Answer, Server};
 use types::autopilot::AutopilotState;
 use types::member::Member;
 use types::operator::{RaftConfiguration, RaftPeer};
 use types::{Datacenter, SecretId};
+
+pub(crate) use self::client::{Client, ClientOptions};
+pub(crate) use self::snapshot::{ArchiveSource, ArchiveStream, SavedArchive};
 
 /// The way of this agent into its cluster. Cloning gives another handle to the same.
 #[derive(Clone)]
 pub(crate) enum Delegate {
     /// The server in this process.
     Server(Server),
+    /// The servers of the datacenter, over their ports.
+    Client(Client),
 }
 
 impl Delegate {
@@ -31,6 +41,8 @@ impl Delegate {
     pub(crate) fn called_by(&self, caller: Caller) -> Self {
         match self {
             Delegate::Server(server) => Delegate::Server(server.called_by(caller)),
+            // Servers limit by the address of whoever calls them.
+            Delegate::Client(client) => Delegate::Client(client.clone()),
         }
     }
 
@@ -38,17 +50,36 @@ impl Delegate {
     pub(crate) fn server(&self) -> Option<&Server> {
         match self {
             Delegate::Server(server) => Some(server),
+            Delegate::Client(_) => None,
         }
     }
 
-    /// Answers a query, waiting for a newer answer if the options say so.
+    /// Answers a query, waiting for a newer answer if the options say so. A stale answer
+    /// that is older than the options bear is asked again of the leader.
     pub(crate) async fn read(
+        &self,
+        query: Arc<dyn AnyQuery>,
+        options: &ReadOptions,
+    ) -> Result<Answer, CallError> {
+        if options.consistency != Consistency::Stale || options.max_stale.is_zero() {
+            return self.read_once(query, options).await;
+        }
+        let answer = self.read_once(Arc::clone(&query), options).await?;
+        if answer.facts.last_contact <= options.max_stale {
+            return Ok(answer);
+        }
+        let fresh = ReadOptions { consistency: Consistency::Default, ..options.clone() };
+        self.read_once(query, &fresh).await
+    }
+
+    async fn read_once(
         &self,
         query: Arc<dyn AnyQuery>,
         options: &ReadOptions,
     ) -> Result<Answer, CallError> {
         match self {
             Delegate::Server(server) => server.read(query, options).await,
+            Delegate::Client(client) => client.read(query, options).await,
         }
     }
 
@@ -71,6 +102,7 @@ impl Delegate {
     ) -> Result<Box<dyn Any + Send>, CallError> {
         match self {
             Delegate::Server(server) => server.write(command, token).await,
+            Delegate::Client(client) => client.write(command, token).await,
         }
     }
 
@@ -91,6 +123,7 @@ impl Delegate {
     ) -> Result<(Box<dyn Any + Send + Sync>, ReadFacts), CallError> {
         match self {
             Delegate::Server(server) => server.act(action).await,
+            Delegate::Client(client) => client.act(action).await,
         }
     }
 
@@ -104,10 +137,19 @@ impl Delegate {
         Ok((*reply.expect("an action's reply has the action's reply type"), facts))
     }
 
+    /// All datacenters that are known, the nearest first.
+    pub(crate) async fn datacenters(&self) -> Result<Vec<Datacenter>, CallError> {
+        match self {
+            Delegate::Server(server) => Ok(server.datacenters()),
+            Delegate::Client(client) => client.datacenters().await,
+        }
+    }
+
     /// See [`Server::leader_address`].
     pub(crate) async fn leader_address(&self, dc: &Datacenter) -> Result<String, CallError> {
         match self {
             Delegate::Server(server) => server.leader_address(dc).await,
+            Delegate::Client(client) => client.leader_address(dc).await,
         }
     }
 
@@ -115,6 +157,7 @@ impl Delegate {
     pub(crate) async fn peer_addresses(&self, dc: &Datacenter) -> Result<Vec<String>, CallError> {
         match self {
             Delegate::Server(server) => server.peer_addresses(dc).await,
+            Delegate::Client(client) => client.peer_addresses(dc).await,
         }
     }
 
@@ -126,6 +169,7 @@ impl Delegate {
     ) -> Result<RaftConfiguration, CallError> {
         match self {
             Delegate::Server(server) => server.raft_configuration(options, members).await,
+            Delegate::Client(client) => client.raft_configuration(options).await,
         }
     }
 
@@ -138,6 +182,7 @@ impl Delegate {
     ) -> Result<(), CallError> {
         match self {
             Delegate::Server(server) => server.remove_peer(dc, peer, token).await,
+            Delegate::Client(client) => client.remove_peer(dc, peer, token).await,
         }
     }
 
@@ -150,6 +195,7 @@ impl Delegate {
     ) -> Result<(), CallError> {
         match self {
             Delegate::Server(server) => server.transfer_leadership(dc, id, token).await,
+            Delegate::Client(client) => client.transfer_leadership(dc, id, token).await,
         }
     }
 
@@ -161,6 +207,7 @@ impl Delegate {
     ) -> Result<AutopilotState, CallError> {
         match self {
             Delegate::Server(server) => server.autopilot_state(options, members).await,
+            Delegate::Client(client) => client.autopilot_state(options).await,
         }
     }
 
@@ -170,9 +217,13 @@ impl Delegate {
         dc: &Datacenter,
         token: &SecretId,
         consistency: Consistency,
-    ) -> Result<SavedSnapshot, CallError> {
+    ) -> Result<SavedArchive, CallError> {
         match self {
-            Delegate::Server(server) => server.save_snapshot(dc, token, consistency).await,
+            Delegate::Server(server) => {
+                let saved = server.save_snapshot(dc, token, consistency).await?;
+                Ok(SavedArchive { facts: saved.facts, source: ArchiveSource::Here(saved) })
+            }
+            Delegate::Client(client) => client.save_snapshot(dc, token, consistency).await,
         }
     }
 
@@ -180,18 +231,27 @@ impl Delegate {
     pub(crate) fn may_restore(&self, dc: &Datacenter, token: &SecretId) -> Result<(), CallError> {
         match self {
             Delegate::Server(server) => server.may_restore(dc, token),
+            // The server says so before it takes the archive.
+            Delegate::Client(_) => Ok(()),
         }
     }
 
-    /// See [`Server::restore_snapshot`].
+    /// See [`Server::restore_snapshot`]. Gives what was kept although nobody here
+    /// understands it, where that is known.
     pub(crate) async fn restore_snapshot(
         &self,
-        archive: impl Archive,
+        archive: File,
         dc: &Datacenter,
         token: &SecretId,
-    ) -> Result<Restored, CallError> {
+    ) -> Result<Option<String>, CallError> {
         match self {
-            Delegate::Server(server) => server.restore_snapshot(archive, dc, token).await,
+            Delegate::Server(server) => {
+                let restored = server.restore_snapshot(archive, dc, token).await?;
+                Ok(restored.contents.carried_text())
+            }
+            Delegate::Client(client) => {
+                client.restore_snapshot(archive, dc, token).await.map(|()| None)
+            }
         }
     }
 
@@ -199,6 +259,7 @@ impl Delegate {
     pub(crate) fn lock_delay_left(&self, key: &str) -> Option<Duration> {
         match self {
             Delegate::Server(server) => server.lock_delay_left(key),
+            Delegate::Client(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ use types::member::Member;
 use types::version::{CONSUL_BUILD_DATE, CONSUL_REVISION, CONSUL_VERSION, PROCONSUL_VERSION};
 
 use super::{handler, json, route};
+use crate::multi_error;
 use crate::process::{AgentHandle, Order};
 
 /// The routes.
@@ -256,7 +257,7 @@ async fn join(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError
              other agents is not available yet"
         ),
     };
-    Err(CallError::failed(format!("1 error occurred:\n\t* {reason}\n\n")))
+    Err(CallError::failed(multi_error::list(&[reason])))
 }
 
 /// The port of the WAN pool of an agent that is in none.

@@ -6,6 +6,7 @@ use http_server::LocalRoute;
 
 use super::{handler, json, route};
 use crate::coordinate;
+use crate::delegate::Delegate;
 use crate::process::AgentHandle;
 
 /// The route.
@@ -14,7 +15,11 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
         if !request.agent.coordinates {
             return Err(CallError::new(ErrorKind::Disabled, "Coordinate support disabled"));
         }
-        Ok(json(&request, &coordinate::wan(&agent.config())))
+        let maps = match agent.delegate() {
+            Delegate::Server(_) => coordinate::wan(&agent.config()),
+            Delegate::Client(client) => client.datacenter_maps().await?,
+        };
+        Ok(json(&request, &maps))
     });
     vec![route("/v1/coordinate/datacenters", Method::GET, datacenters)]
 }

@@ -8,7 +8,6 @@ use http_server::{LocalRoute, Reply};
 use types::Blob;
 use types::user_event::UserEvent;
 
-use super::status::check_datacenter;
 use super::{handler, json, route};
 use crate::user_event::UserEvents;
 
@@ -17,12 +16,12 @@ const WAIT_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The routes.
 pub(crate) fn routes(events: &UserEvents) -> Vec<LocalRoute> {
-    let fire = handler(events, |events, request| async move { fire(&events, &request) });
+    let fire = handler(events, |events, request| async move { fire(&events, &request).await });
     let list = handler(events, |events, request| async move { list(&events, &request).await });
     vec![route("/v1/event/fire/", Method::PUT, fire), route("/v1/event/list", Method::GET, list)]
 }
 
-fn fire(events: &UserEvents, request: &Request) -> Result<Reply, CallError> {
+async fn fire(events: &UserEvents, request: &Request) -> Result<Reply, CallError> {
     let text = |name| request.params.text(name).to_owned();
     let event = UserEvent {
         name: request.tail_or("Missing name")?.to_owned(),
@@ -32,8 +31,8 @@ fn fire(events: &UserEvents, request: &Request) -> Result<Reply, CallError> {
         tag_filter: text("tag"),
         ..UserEvent::default()
     };
-    check_datacenter(request)?;
-    Ok(json(request, &events.fire(event, &request.token)?))
+    let fired = events.fire(request.datacenter(), event, &request.token).await?;
+    Ok(json(request, &fired))
 }
 
 async fn list(events: &UserEvents, request: &Request) -> Result<Reply, CallError> {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use types::go_base64;
 
 use super::handler;
+use crate::multi_error;
 use crate::process::AgentHandle;
 
 /// The route.
@@ -70,8 +71,7 @@ enum Complaint {
     Pool(String),
 }
 
-/// Everything that went wrong in all pools, as Go's `multierror` lists it. Each pool is a
-/// name and its only member.
+/// Everything that went wrong in all pools. Each pool is a name and its only member.
 fn tell(pools: &[(String, String)], complaint: &Complaint) -> String {
     let lines: Vec<String> = pools
         .iter()
@@ -83,9 +83,7 @@ fn tell(pools: &[(String, String)], complaint: &Complaint) -> String {
             Complaint::Pool(text) => vec![format!("{pool} error: {text}")],
         })
         .collect();
-    let (count, errors) = (lines.len(), if lines.len() == 1 { "error" } else { "errors" });
-    let listed: String = lines.iter().map(|line| format!("\t* {line}\n")).collect();
-    format!("{count} {errors} occurred:\n{listed}\n")
+    multi_error::list(&lines)
 }
 
 fn check_relay_factor(text: &str) -> Result<(), CallError> {

@@ -7,6 +7,7 @@ pub(crate) mod acl;
 pub(crate) mod agent;
 pub(crate) mod check;
 pub(crate) mod coordinate;
+pub(crate) mod datacenters;
 pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod health;

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{handler, route};
+use crate::delegate::{ArchiveSource, ArchiveStream};
 use crate::process::AgentHandle;
 
 const PATH: &str = "/v1/snapshot";
@@ -47,15 +48,22 @@ async fn save(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError
     let saved = agent.delegate().save_snapshot(datacenter, token, options.consistency).await?;
     let facts = saved.facts;
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
-    let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || {
-        let out = Pieces { sender: sender.clone(), runtime };
-        if let Err(error) = saved.write(out) {
-            tracing::warn!(target: "agent.server", error = %error, "A client did not get all of a snapshot");
-            // The client must not take what it got for all; if it is gone, so be it.
-            let _ = sender.try_send(Err(error));
+    match saved.source {
+        ArchiveSource::Here(saved) => {
+            let runtime = Handle::current();
+            tokio::task::spawn_blocking(move || {
+                let out = Pieces { sender: sender.clone(), runtime };
+                if let Err(error) = saved.write(out) {
+                    tracing::warn!(target: "agent.server", error = %error, "A client did not get all of a snapshot");
+                    // The client must not take what it got for all; if it is gone, so be it.
+                    let _ = sender.try_send(Err(error));
+                }
+            });
         }
-    });
+        ArchiveSource::There(stream) => {
+            tokio::spawn(pass_on(stream, sender));
+        }
+    }
     let meta = ReadMeta {
         index: facts.index,
         known_leader: facts.known_leader,
@@ -64,6 +72,21 @@ async fn save(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError
     };
     let download = Some(Download::new("application/x-gzip", pieces));
     Ok(Reply { meta: Some(meta), download, ..Reply::from(Response::ok()) })
+}
+
+/// Passes on an archive as it comes from a server.
+async fn pass_on(mut stream: ArchiveStream, sender: mpsc::Sender<io::Result<Bytes>>) {
+    loop {
+        let piece = match stream.next().await {
+            Ok(None) => return,
+            Ok(Some(piece)) => Ok(piece),
+            Err(error) => Err(error),
+        };
+        let (failed, sent) = (piece.is_err(), timeout(SILENCE_MAX, sender.send(piece)).await);
+        if failed || !matches!(sent, Ok(Ok(()))) {
+            return;
+        }
+    }
 }
 
 async fn restore(
@@ -76,10 +99,10 @@ async fn restore(
     // Asked before the archive is taken, which may be long.
     delegate.may_restore(&datacenter, token)?;
     let archive = keep(upload, spool_dir(agent)).await?;
-    let restored = delegate.restore_snapshot(archive, &datacenter, token).await?;
+    let carried = delegate.restore_snapshot(archive, &datacenter, token).await?;
     let body = Body::Bytes { content_type: "application/octet-stream", bytes: Bytes::new() };
     let response = Response { status: StatusCode::OK, headers: Vec::new(), body };
-    Ok(match restored.contents.carried_text() {
+    Ok(match carried {
         Some(carried) => response.with_header("X-Proconsul-Carried", carried).into(),
         None => response.into(),
     })

@@ -2,11 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use contract::CallError;
+use http_server::BoxFuture;
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::mpsc;
-use types::user_event::LamportTime;
-use types::{Blob, msgpack};
+use types::user_event::{LamportTime, UserEvent};
+use types::{Blob, Datacenter, SecretId, msgpack};
+
+use crate::delegate::Client;
 
 /// Most bytes of an event in the pool (`reference/gossip-wire.md` section 9).
 const BYTES_MAX: usize = 512;
@@ -14,13 +18,34 @@ const BYTES_MAX: usize = 512;
 /// Deliveries that wait to be taken in.
 const WAITING_MAX: usize = 256;
 
-/// Sends messages to every agent of a datacenter, this one included.
+/// What stands before the name of an event in the pool.
+pub(crate) const POOL_PREFIX: &str = "consul:event:";
+
+/// Sends events to every agent of a datacenter, this one included if it is its own.
 pub(crate) trait Broadcast: Send + Sync + 'static {
-    /// Sends a message of this name.
+    /// Sends an event on behalf of whoever holds the token.
     ///
     /// # Errors
     /// It is too large, or this agent cannot send at the moment.
-    fn broadcast(&self, name: &str, payload: &[u8]) -> Result<(), BroadcastError>;
+    fn broadcast(
+        &self,
+        datacenter: Datacenter,
+        event: UserEvent,
+        token: SecretId,
+    ) -> BoxFuture<Result<(), CallError>>;
+}
+
+/// By way of the servers of the datacenter.
+impl Broadcast for Client {
+    fn broadcast(
+        &self,
+        datacenter: Datacenter,
+        event: UserEvent,
+        token: SecretId,
+    ) -> BoxFuture<Result<(), CallError>> {
+        let client = self.clone();
+        Box::pin(async move { client.fire_event(&datacenter, &event, &token).await })
+    }
 }
 
 /// A message that reached this agent.
@@ -77,20 +102,37 @@ struct PoolMessage<'m> {
 /// The pool of an agent that is alone: what it sends comes back to itself, under the
 /// limits of a real pool.
 pub(crate) struct Alone {
+    datacenter: Datacenter,
     clock: Mutex<LamportTime>,
     deliveries: mpsc::Sender<Delivery>,
 }
 
 impl Alone {
-    /// The pool, and what it delivers.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Delivery>) {
+    /// The pool of this datacenter, and what it delivers.
+    pub(crate) fn new(datacenter: Datacenter) -> (Self, mpsc::Receiver<Delivery>) {
         let (deliveries, queue) = mpsc::channel(WAITING_MAX);
-        (Self { clock: Mutex::new(LamportTime(1)), deliveries }, queue)
+        (Self { datacenter, clock: Mutex::new(LamportTime(1)), deliveries }, queue)
     }
 }
 
 impl Broadcast for Alone {
-    fn broadcast(&self, name: &str, payload: &[u8]) -> Result<(), BroadcastError> {
+    fn broadcast(
+        &self,
+        datacenter: Datacenter,
+        event: UserEvent,
+        _token: SecretId,
+    ) -> BoxFuture<Result<(), CallError>> {
+        if !datacenter.is_empty() && datacenter != self.datacenter {
+            return Box::pin(std::future::ready(Err(CallError::no_path_to_datacenter())));
+        }
+        let sent = self.send(&format!("{POOL_PREFIX}{}", event.name), &event.to_wire());
+        let failed = |error| CallError::failed(format!("error broadcasting event: {error}"));
+        Box::pin(std::future::ready(sent.map_err(failed)))
+    }
+}
+
+impl Alone {
+    fn send(&self, name: &str, payload: &[u8]) -> Result<(), BroadcastError> {
         let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
         let lamport_time = *clock;
         let message = PoolMessage {
@@ -109,7 +151,7 @@ impl Broadcast for Alone {
 
 #[cfg(test)]
 mod tests {
-    use types::user_event::{UserEvent, VERSION};
+    use types::user_event::VERSION;
 
     use super::*;
 
@@ -121,13 +163,13 @@ mod tests {
             version: VERSION,
             ..UserEvent::default()
         };
-        pool.broadcast("consul:event:abc", &event.to_wire())
+        pool.send("consul:event:abc", &event.to_wire())
     }
 
     /// The sizes at which Consul 1.8.7 says no, tried byte by byte.
     #[test]
     fn events_are_refused_from_the_size_on_at_which_consul_refuses_them() {
-        let (pool, _queue) = Alone::new();
+        let (pool, _queue) = Alone::new("dc1".into());
         assert_eq!(send(&pool, 410), Ok(()));
         assert_eq!(send(&pool, 411), Err(BroadcastError::TooLargeEncoded));
         assert_eq!(send(&pool, 440), Err(BroadcastError::TooLargeEncoded));
@@ -137,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_clock_grows_with_each_event_that_is_sent_and_with_no_other() {
-        let (pool, mut queue) = Alone::new();
+        let (pool, mut queue) = Alone::new("dc1".into());
         for length in [1, 9000, 1] {
             let _ = send(&pool, length);
         }
@@ -148,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_queue_that_nobody_empties_is_bounded() {
-        let (pool, _queue) = Alone::new();
+        let (pool, _queue) = Alone::new("dc1".into());
         for _ in 0..WAITING_MAX {
             send(&pool, 1).expect("there is room");
         }

@@ -18,15 +18,12 @@ use contract::CallError;
 use filter::Pattern;
 use tokio::sync::{mpsc, watch};
 use types::user_event::{UserEvent, VERSION};
-use types::{EventId, Index, NodeName, SecretId};
+use types::{Datacenter, EventId, Index, NodeName, SecretId};
 
 use crate::endpoint::AuthorizerHook;
 use crate::local::Local;
 use broadcast::{Broadcast, Delivery};
 use ring::{Addressee, EventRing, Received};
-
-/// What stands before the name of an event in the pool.
-const POOL_PREFIX: &str = "consul:event:";
 
 /// The events of this agent. Clones are the same one.
 #[derive(Clone)]
@@ -81,9 +78,10 @@ impl UserEvents {
         }
     }
 
-    /// Sends an event to every agent and gives it with its new id.
-    pub(crate) fn fire(
+    /// Sends an event to every agent of a datacenter and gives it with its new id.
+    pub(crate) async fn fire(
         &self,
+        datacenter: Datacenter,
         mut event: UserEvent,
         token: &SecretId,
     ) -> Result<UserEvent, CallError> {
@@ -95,11 +93,7 @@ impl UserEvents {
         }
         event.id = EventId::from(types::uuid(fastrand::u128(..)));
         event.version = VERSION;
-        let name = format!("{POOL_PREFIX}{}", event.name);
-        self.shared
-            .broadcast
-            .broadcast(&name, &event.to_wire())
-            .map_err(|error| CallError::failed(format!("error broadcasting event: {error}")))?;
+        self.shared.broadcast.broadcast(datacenter, event.clone(), token.clone()).await?;
         Ok(event)
     }
 

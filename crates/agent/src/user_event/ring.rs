@@ -8,8 +8,8 @@ use types::catalog::NodeService;
 use types::user_event::UserEvent;
 use types::{EventId, msgpack, remote_exec};
 
-use super::POOL_PREFIX;
 use super::broadcast::Delivery;
+use super::broadcast::POOL_PREFIX;
 
 /// How many events an agent remembers; the oldest makes room.
 pub(super) const EVENTS_MAX: usize = 256;

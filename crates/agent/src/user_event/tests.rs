@@ -21,7 +21,7 @@ struct Fixture {
 }
 
 fn fixture(may: Authorizer) -> Fixture {
-    let (pool, deliveries) = Alone::new();
+    let (pool, deliveries) = Alone::new("dc1".into());
     let authorizer: AuthorizerHook = Arc::new(move |_| may.clone());
     let events = UserEvents::new("a1".into(), local(), authorizer, Arc::new(pool));
     let (orders, executions) = mpsc::channel(1);

@@ -1,6 +1,6 @@
 //! `/v1/catalog/`.
 
-use contract::{CacheKind, Call, CallError, Encoding, Request, Response, Route, Verb};
+use contract::{CacheKind, Call, CallError, Request, Route, Verb};
 use types::catalog::{DeregisterRequest, RegisterRequest};
 
 use super::command::{Deregister, Register};
@@ -14,7 +14,6 @@ use crate::coordinate::Near;
 pub(super) const ROUTES: &[Route] = &[
     Route { path: "/v1/catalog/register", verbs: &[Verb::put(register)] },
     Route { path: "/v1/catalog/deregister", verbs: &[Verb::put(deregister)] },
-    Route { path: "/v1/catalog/datacenters", verbs: &[Verb::get(datacenters)] },
     Route { path: "/v1/catalog/nodes", verbs: &[Verb::get(nodes)] },
     Route { path: "/v1/catalog/services", verbs: &[Verb::get(services)] },
     Route { path: "/v1/catalog/service/", verbs: &[Verb::get(service)] },
@@ -43,16 +42,6 @@ fn deregister(request: &Request) -> Result<Call, CallError> {
         body.datacenter = request.datacenter();
     }
     Ok(Call::write_then_true(Deregister(body), &request.token))
-}
-
-/// The datacenters that this one knows: itself, while there is no WAN pool.
-fn datacenters(request: &Request) -> Result<Call, CallError> {
-    let encoding = if request.agent.indents || request.params.has("pretty") {
-        Encoding::Indented
-    } else {
-        Encoding::Compact
-    };
-    Ok(Call::Answer(Response::json(std::slice::from_ref(&request.agent.datacenter), encoding)))
 }
 
 fn nodes(request: &Request) -> Result<Call, CallError> {

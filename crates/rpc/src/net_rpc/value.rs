@@ -75,6 +75,11 @@ impl ValueReader {
         std::future::pending().await
     }
 
+    /// What was read behind the last value.
+    pub fn into_rest(self) -> Bytes {
+        self.buffer.freeze()
+    }
+
     /// Whether nothing waits in it.
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()

@@ -1,0 +1,145 @@
+//! The methods of servers that belong to no domain, as a client agent calls them
+//! (`reference/rpc-wire.md` section 12).
+
+use bytes::Bytes;
+use contract::remote::{QueryOptions, decode_reply, encode};
+use contract::{CallError, ReadOptions};
+use serde::Serialize;
+use types::autopilot::AutopilotState;
+use types::coordinate::DatacenterMap;
+use types::operator::{
+    AutopilotStateReply, RaftConfiguration, RaftPeer, RemovePeerRequest, TransferLeaderRequest,
+};
+use types::user_event::UserEvent;
+use types::{Blob, Datacenter, SecretId};
+
+use super::client::Client;
+
+/// What a server says that does not know a method.
+const UNKNOWN_METHOD: &str = "rpc: can't find";
+
+impl Client {
+    /// `Status.Leader`.
+    pub(crate) async fn leader_address(&self, dc: &Datacenter) -> Result<String, CallError> {
+        let method = "Status.Leader";
+        decode_reply(method, &self.ask(method, in_datacenter(dc)).await?)
+    }
+
+    /// `Status.Peers`.
+    pub(crate) async fn peer_addresses(&self, dc: &Datacenter) -> Result<Vec<String>, CallError> {
+        let method = "Status.Peers";
+        decode_reply(method, &self.ask(method, in_datacenter(dc)).await?)
+    }
+
+    /// `Catalog.ListDatacenters`.
+    pub(crate) async fn datacenters(&self) -> Result<Vec<Datacenter>, CallError> {
+        let method = "Catalog.ListDatacenters";
+        let args = encode(&QueryOptions::default());
+        decode_reply(method, &self.ask(method, args).await?)
+    }
+
+    /// `Coordinate.ListDatacenters`.
+    pub(crate) async fn datacenter_maps(&self) -> Result<Vec<DatacenterMap>, CallError> {
+        let method = "Coordinate.ListDatacenters";
+        let args = encode(&contract::remote::Nothing {});
+        decode_reply(method, &self.ask(method, args).await?)
+    }
+
+    /// `Operator.RaftGetConfiguration`.
+    pub(crate) async fn raft_configuration(
+        &self,
+        options: &ReadOptions,
+    ) -> Result<RaftConfiguration, CallError> {
+        let method = "Operator.RaftGetConfiguration";
+        let args = encode(&QueryOptions::new(options, ""));
+        decode_reply(method, &self.ask(method, args).await?)
+    }
+
+    /// `Operator.RaftRemovePeerByID` and `Operator.RaftRemovePeerByAddress`.
+    pub(crate) async fn remove_peer(
+        &self,
+        dc: &Datacenter,
+        peer: &RaftPeer,
+        token: &SecretId,
+    ) -> Result<(), CallError> {
+        let base = RemovePeerRequest {
+            datacenter: dc.clone(),
+            token: token.clone(),
+            ..RemovePeerRequest::default()
+        };
+        let (method, request) = match peer {
+            RaftPeer::Id(id) => {
+                ("Operator.RaftRemovePeerByID", RemovePeerRequest { id: id.clone(), ..base })
+            }
+            RaftPeer::Address(address) => (
+                "Operator.RaftRemovePeerByAddress",
+                RemovePeerRequest { address: address.clone(), ..base },
+            ),
+        };
+        self.order(method, encode(&request)).await.map(drop)
+    }
+
+    /// `Operator.TransferLeader`, which Consul's own servers take in another way.
+    pub(crate) async fn transfer_leadership(
+        &self,
+        dc: &Datacenter,
+        id: Option<&str>,
+        token: &SecretId,
+    ) -> Result<(), CallError> {
+        let request = TransferLeaderRequest {
+            datacenter: dc.clone(),
+            id: id.unwrap_or_default().to_owned(),
+            token: token.clone(),
+        };
+        match self.order("Operator.TransferLeader", encode(&request)).await {
+            Err(error) if error.text().contains(UNKNOWN_METHOD) => Err(CallError::failed(
+                "the server that this agent asks cannot be told over the server port to hand \
+                 over the leadership: send the request to the HTTP address of a server",
+            )),
+            outcome => outcome.map(drop),
+        }
+    }
+
+    /// `Operator.AutopilotState`.
+    pub(crate) async fn autopilot_state(
+        &self,
+        options: &ReadOptions,
+    ) -> Result<AutopilotState, CallError> {
+        let method = "Operator.AutopilotState";
+        let args = encode(&QueryOptions::new(options, ""));
+        let reply: AutopilotStateReply = decode_reply(method, &self.ask(method, args).await?)?;
+        Ok(reply.into())
+    }
+
+    /// `Internal.EventFire`: the servers of the datacenter send the event to all agents.
+    pub(crate) async fn fire_event(
+        &self,
+        dc: &Datacenter,
+        event: &UserEvent,
+        token: &SecretId,
+    ) -> Result<(), CallError> {
+        let request = EventFireRequest {
+            allow_stale: true,
+            datacenter: dc,
+            name: &event.name,
+            payload: Blob(event.to_wire().into()),
+            token,
+        };
+        self.order("Internal.EventFire", encode(&request)).await.map(drop)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct EventFireRequest<'e> {
+    allow_stale: bool,
+    datacenter: &'e Datacenter,
+    name: &'e str,
+    payload: Blob,
+    token: &'e SecretId,
+}
+
+/// The argument of a method that wants to know the datacenter alone.
+fn in_datacenter(dc: &Datacenter) -> Bytes {
+    encode(&QueryOptions { datacenter: dc.clone(), ..QueryOptions::default() })
+}
