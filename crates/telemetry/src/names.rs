@@ -496,8 +496,6 @@ metrics! {
 /// dashboard finds a zero.
 pub static LATER: &[&MetricName] = &[
     AGENT_TLS_CERT_EXPIRY.metric(),
-    CLIENT_RPC_EXCEEDED.metric(),
-    CLIENT_RPC_FAILED.metric(),
     DNS_STALE_QUERIES.metric(),
     ACL_RESOLVE_TOKEN.metric(),
     ACL_TOKEN_CACHE_HIT.metric(),
