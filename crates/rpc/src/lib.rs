@@ -34,7 +34,7 @@ pub use connect::Dial;
 pub use error::RpcError;
 pub use limiter::Limiter;
 pub use manager::Manager;
-pub use net_rpc::server::unknown_method;
+pub use net_rpc::server::{ServerLimits, unknown_method};
 pub use pool::{Pool, PoolOptions};
 pub use protocol::Protocol;
 pub use retry::{Retry, blocking_deadline};

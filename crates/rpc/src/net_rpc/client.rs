@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use types::msgpack;
 
 use super::header::{RequestHeader, ResponseHeader, join};
-use super::value::{ValueError, ValueReader};
+use super::value::{Limits, ValueError, ValueReader};
 use super::{HEADER_BYTES_MAX, REPLY_BYTES_MAX};
 
 /// A stream that calls are made on.
@@ -72,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     }
 
     async fn value(&mut self, bytes_max: usize, end: &str) -> Result<Bytes, Failure> {
-        match self.reader.next(&mut self.stream, bytes_max).await {
+        match self.reader.next(&mut self.stream, Limits::bytes(bytes_max)).await {
             Ok(Some(value)) => Ok(value),
             Ok(None) => Err(Failure::Broken(end.to_owned())),
             Err(ValueError::Io(error)) => Err(Failure::Broken(error.to_string())),

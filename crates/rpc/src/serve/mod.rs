@@ -15,8 +15,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::net_rpc;
+use crate::net_rpc::server::ServerLimits;
 use crate::net_rpc::value::ValueError;
-use crate::net_rpc::{self, ARGUMENT_BYTES_MAX};
 use crate::protocol::Protocol;
 use crate::rpc_tls::Tls;
 use crate::service::{Peer, Service};
@@ -38,8 +39,8 @@ pub struct ServeOptions {
     pub handshake_timeout: Duration,
     /// `limits.rpc_max_conns_per_client`.
     pub connections: Arc<ConnectionLimit>,
-    /// Most bytes of the argument of a call.
-    pub argument_bytes_max: usize,
+    /// What is done for one caller at most, and for all.
+    pub calls: ServerLimits,
     /// Limits of multiplexed connections.
     pub yamux: yamux::Options,
     /// How TLS is spoken; without it, it is not.
@@ -51,7 +52,7 @@ impl Default for ServeOptions {
         Self {
             handshake_timeout: Duration::from_secs(5),
             connections: Arc::new(ConnectionLimit::new(100)),
-            argument_bytes_max: ARGUMENT_BYTES_MAX,
+            calls: ServerLimits::default(),
             yamux: yamux::Options::default(),
             tls: None,
         }
@@ -145,8 +146,7 @@ impl Port {
         from: &Peer,
         service: &dyn Service,
     ) {
-        let bytes_max = self.options.argument_bytes_max;
-        match net_rpc::server::serve(stream, from, service, bytes_max).await {
+        match net_rpc::server::serve(stream, from, service, &self.options.calls).await {
             Ok(()) => {}
             Err(ValueError::Io(error)) => {
                 tracing::debug!(target: "agent.server.rpc", conn = %from.address, error = %error, "A caller is gone");

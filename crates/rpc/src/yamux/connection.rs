@@ -13,6 +13,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::driver::Driver;
 use super::session::{Event, OpenError, Read, Role, Session, StreamError};
 
+/// How many streams are let write at a time: what they write fills the output.
+const WRITERS_MAX: usize = 8;
+
 /// Limits of a session.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -31,7 +34,7 @@ impl Default for Options {
         Self {
             keep_alive: Duration::from_secs(30),
             write_timeout: Duration::from_secs(10),
-            streams_max: 32 << 10,
+            streams_max: 16 << 10,
         }
     }
 }
@@ -48,7 +51,7 @@ pub fn connect<S>(io: S, role: Role, options: Options) -> (Connection, Incoming,
             opened: VecDeque::new(),
             accepts: true,
             opening: Vec::new(),
-            blocked: Vec::new(),
+            blocked: VecDeque::new(),
             closing: false,
             ended: None,
             pong: None,
@@ -73,8 +76,8 @@ pub(super) struct State {
     accepts: bool,
     /// Who waits to open a stream.
     opening: Vec<Waker>,
-    /// Streams that wait for output to be taken.
-    blocked: Vec<u32>,
+    /// Streams that wait for output to be taken, the longest waiting first.
+    blocked: VecDeque<u32>,
     pub(super) closing: bool,
     /// Why the session ended.
     ended: Option<String>,
@@ -89,6 +92,8 @@ pub(super) struct State {
 struct Wakers {
     read: Option<Waker>,
     write: Option<Waker>,
+    /// Whether it stands among those who wait for output to be taken.
+    blocked: bool,
 }
 
 impl Shared {
@@ -101,7 +106,8 @@ impl State {
     /// Tells the driver that there is something to do.
     fn wake_driver(&mut self) {
         let resumes = self.paused && self.session.wants_input();
-        if (self.session.has_output() || self.closing || resumes)
+        let unblocks = !self.blocked.is_empty();
+        if (self.session.has_output() || self.closing || resumes || unblocks)
             && let Some(waker) = self.driver.take()
         {
             waker.wake();
@@ -129,9 +135,13 @@ impl State {
         }
     }
 
+    /// Lets as many streams write as there is room for; the next ones when that is written.
     pub(super) fn unblock(&mut self, wakers: &mut Vec<Waker>) {
-        for id in self.blocked.drain(..) {
-            wakers.extend(self.wakers.get_mut(&id).and_then(|w| w.write.take()));
+        for id in self.blocked.drain(..self.blocked.len().min(WRITERS_MAX)) {
+            wakers.extend(self.wakers.get_mut(&id).and_then(|waiting| {
+                waiting.blocked = false;
+                waiting.write.take()
+            }));
         }
     }
 
@@ -296,11 +306,12 @@ impl AsyncWrite for Stream {
         let mut state = self.shared.lock();
         let written = state.session.write(self.id, bytes).map_err(broken)?;
         if written == 0 {
-            if state.session.is_output_full() && !state.blocked.contains(&self.id) {
-                state.blocked.push(self.id);
+            let full = state.session.is_output_full();
+            let waiting = state.wakers.entry(self.id).or_default();
+            waiting.write = Some(context.waker().clone());
+            if full && !std::mem::replace(&mut waiting.blocked, true) {
+                state.blocked.push_back(self.id);
             }
-            let wakers = state.wakers.entry(self.id).or_default();
-            wakers.write = Some(context.waker().clone());
             return Poll::Pending;
         }
         state.wake_driver();

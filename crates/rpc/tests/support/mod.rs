@@ -22,12 +22,13 @@ pub(crate) fn text(text: &str) -> Bytes {
     msgpack::to_vec(text).into()
 }
 
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 8] = [
     "AutoEncrypt.Sign",
     "Status.Ping",
     "Test.Echo",
     "Test.Fail",
     "Test.Hang",
+    "Test.Large",
     "Test.Meet200",
     "Test.Refused",
 ];
@@ -75,6 +76,7 @@ impl TestService {
             "Status.Ping" => Ok(Bytes::from_static(b"\x80")),
             "AutoEncrypt.Sign" | "Test.Echo" => Ok(args),
             "Test.Fail" => Err(msgpack::from_slice::<String>(&args).map_err(|e| e.to_string())?),
+            "Test.Large" => Ok(text(&"x".repeat(1 << 20))),
             "Test.Hang" => std::future::pending().await,
             "Test.Meet200" => {
                 self.meeting.wait().await;

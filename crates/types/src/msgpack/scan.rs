@@ -12,13 +12,15 @@ pub struct ValueScan {
     open: Vec<u64>,
     /// How many values are left on all levels.
     left: u64,
+    /// How many values began.
+    seen: u64,
     /// Where the next head is; past the bytes while text has not all come.
     next: usize,
 }
 
 impl Default for ValueScan {
     fn default() -> Self {
-        Self { open: vec![1], left: 1, next: 0 }
+        Self { open: vec![1], left: 1, seen: 0, next: 0 }
     }
 }
 
@@ -51,7 +53,13 @@ impl ValueScan {
         (self.next as u64).saturating_add(self.left)
     }
 
+    /// How many values it consists of at least, itself, members and keys counted.
+    pub fn values_min(&self) -> u64 {
+        self.seen.saturating_add(self.left)
+    }
+
     fn take(&mut self, head: Head) -> Result<(), Error> {
+        self.seen += 1;
         self.left -= 1;
         if let Some(left) = self.open.last_mut() {
             *left -= 1;
@@ -120,15 +128,16 @@ mod tests {
 
     #[test]
     fn promises_are_known_before_they_are_kept() {
-        for (head, least) in [
-            (&b"\xdb\xff\xff\xff\xff"[..], 5 + u64::from(u32::MAX)),
-            (b"\xdd\xff\xff\xff\xff", 5 + u64::from(u32::MAX)),
-            (b"\xdf\xff\xff\xff\xff", 5 + 2 * u64::from(u32::MAX)),
-            (b"\x92\xa5", 2 + 5 + 1),
+        let many = u64::from(u32::MAX);
+        for (head, least, values) in [
+            (&b"\xdb\xff\xff\xff\xff"[..], 5 + many, 1),
+            (b"\xdd\xff\xff\xff\xff", 5 + many, 1 + many),
+            (b"\xdf\xff\xff\xff\xff", 5 + 2 * many, 1 + 2 * many),
+            (b"\x92\xa5", 2 + 5 + 1, 3),
         ] {
             let mut scan = ValueScan::default();
             assert_eq!(scan.advance(head), Ok(None));
-            assert_eq!(scan.bytes_min(), least, "{head:02x?}");
+            assert_eq!((scan.bytes_min(), scan.values_min()), (least, values), "{head:02x?}");
         }
     }
 
