@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use contract::remote::{decode_reply, encode};
 use contract::{CallError, Consistency, ReadFacts};
-use rpc::net_rpc::value::ValueReader;
+use rpc::net_rpc::value::{Limits, ValueReader};
 use rpc::{BoxedStream, Protocol};
 use server::SavedSnapshot;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -143,7 +143,7 @@ async fn send_file(mut file: File, stream: &mut BoxedStream) -> std::io::Result<
 /// Reads what stands before an archive; its error is the server's.
 async fn reply(stream: &mut BoxedStream) -> Result<(SnapshotReply, Bytes), CallError> {
     let mut reader = ValueReader::default();
-    let read = reader.next(stream, REPLY_BYTES_MAX);
+    let read = reader.next(stream, Limits::bytes(REPLY_BYTES_MAX));
     let read = tokio::time::timeout(SILENCE_MAX, read).await;
     let value = match read {
         Ok(Ok(Some(value))) => value,
