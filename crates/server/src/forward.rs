@@ -5,6 +5,9 @@
 //! leadership meanwhile; a marked call is not sent on again, but answered with
 //! `No cluster leader`, after which the sender looks anew. So no call goes round in circles,
 //! and each is in at most two hands within a datacenter. Consul's servers pass over the mark.
+//!
+//! Beyond Consul's rule, a call is also made again that could not be sent because the leader's
+//! port is closed: nobody can have done anything about it.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -19,7 +22,7 @@ use types::{Datacenter, Index};
 use crate::Server;
 
 /// The last field of a marked call, with the value true.
-const MARK: &[u8] = b"\xb1ProconsulForwarded\xc3";
+const MARK: &[u8] = b"\xb2ProconsulForwarded\xc3";
 
 /// Who answers within the datacenter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,6 +210,11 @@ impl Attempts {
             AfterFailure { retry, leader: raft.watch_leader(), leads: raft.watch_leadership() }
         });
         let wait = match &failure {
+            // What was never sent may be sent to whoever leads next, as if nobody did.
+            Failure::There(error) if is_unsent(error) => {
+                let error = RpcError::Remote(CallError::no_leader().text().to_owned());
+                retry.next(&error, self.begun.elapsed())
+            }
             Failure::There(error) => retry.next(error, self.begun.elapsed()),
             Failure::Here(error) => {
                 let error = RpcError::Remote(error.text().to_owned());
@@ -221,6 +229,11 @@ impl Attempts {
         }
         Ok(())
     }
+}
+
+/// Whether a call never left this server, so that it can be made again whatever it does.
+pub(crate) fn is_unsent(error: &RpcError) -> bool {
+    matches!(error, RpcError::Connect(_) | RpcError::Stream(_))
 }
 
 /// The arguments of a call, marked as sent on. What is no map is left as it is.
@@ -266,6 +279,8 @@ mod tests {
         assert!(is_marked(&marked));
         assert_eq!(remote::header(&marked), Ok(options));
         assert_eq!(mark(&marked), marked, "once is enough");
+        // One name, as long as it says, and one value: nothing is left behind the map.
+        assert_eq!(usize::from(MARK[0] & 0x1f), MARK.len() - 2);
     }
 
     #[test]

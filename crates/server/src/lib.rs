@@ -24,6 +24,7 @@ pub mod autopilot;
 pub mod bootstrap;
 mod coordinates;
 mod duties;
+pub mod endpoint;
 mod federation;
 mod forward;
 pub mod fsm;

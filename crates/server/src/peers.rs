@@ -1,11 +1,17 @@
 //! The other servers as this one calls them.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rpc::{Pool, PoolOptions, Router, RpcError, ServerAddr};
+use raft::ServerId;
+use rpc::{BoxFuture, Pool, PoolOptions, Protocol, Router, RpcError, ServerAddr};
 use telemetry::names;
 use types::Datacenter;
+
+use crate::forward::is_unsent;
+use crate::raft_transport::{self, Dial};
 
 /// The way to other servers. Cloning gives another handle.
 #[derive(Clone)]
@@ -78,7 +84,7 @@ impl Peers {
             names::RPC_CROSS_DC.increment([datacenter.as_str().to_owned().into()], 1);
             let outcome = self.call(&server, method, args.clone(), deadline).await;
             let Err(error) = outcome else { return outcome };
-            let unsent = matches!(error, RpcError::Connect(_) | RpcError::Stream(_));
+            let unsent = is_unsent(&error);
             if !unsent && !error.is_eof_like() {
                 return Err(error);
             }
@@ -89,5 +95,38 @@ impl Peers {
             }
             tried = Some((server, error));
         }
+    }
+}
+
+/// Connects the Raft of this server to that of others.
+pub struct RaftDial {
+    pool: Pool,
+    datacenter: Datacenter,
+}
+
+impl RaftDial {
+    /// Connections as `pool` makes them, to the servers of this server's datacenter.
+    pub fn new(pool: Pool, datacenter: Datacenter) -> Self {
+        Self { pool, datacenter }
+    }
+}
+
+impl Dial for RaftDial {
+    fn dial<'d>(
+        &'d self,
+        id: &'d ServerId,
+        address: SocketAddr,
+    ) -> BoxFuture<'d, io::Result<raft_transport::BoxedStream>> {
+        let server = ServerAddr {
+            datacenter: self.datacenter.clone(),
+            id: id.0.to_string(),
+            name: String::new(),
+            address,
+        };
+        Box::pin(async move {
+            let stream = self.pool.open(&server, Protocol::Raft).await;
+            let stream = stream.map_err(|error| io::Error::other(error.to_string()))?;
+            Ok(Box::new(stream) as raft_transport::BoxedStream)
+        })
     }
 }

@@ -29,6 +29,7 @@ use types::{SecretId, Timestamp};
 use self::acting::{Pilot, Step};
 use self::health::{MemberFacts, ServerFacts};
 use self::stats::Known;
+pub(crate) use self::stats::RAFT_STATS;
 use crate::Server;
 use crate::forward::{Answers, ask_answerer};
 use crate::operator::{AUTOPILOT_STATE, READ};

@@ -35,16 +35,11 @@ impl RaftStats {
             RoleName::PreCandidate | RoleName::Candidate => "Candidate",
             RoleName::Leader => "Leader",
         };
-        let last_contact = match self.last_contact {
-            _ if status.role == RoleName::Leader => "0".to_owned(),
-            None => "never".to_owned(),
-            Some(contact) => types::GoDuration::from(contact).to_string(),
-        };
         BTreeMap::from([
             ("applied_index", self.applied.to_string()),
             ("commit_index", status.commit.to_string()),
             ("fsm_pending", "0".to_owned()),
-            ("last_contact", last_contact),
+            ("last_contact", self.last_contact_text()),
             ("last_log_index", status.last.index.to_string()),
             ("last_log_term", status.last.term.0.to_string()),
             ("last_snapshot_index", status.snapshot.index.to_string()),
@@ -60,6 +55,15 @@ impl RaftStats {
             ("state", state.to_owned()),
             ("term", status.term.0.to_string()),
         ])
+    }
+
+    /// [`Self::last_contact`] in words: `0` on the leader, `never`, or a duration.
+    pub fn last_contact_text(&self) -> String {
+        match self.last_contact {
+            _ if self.status.role == RoleName::Leader => "0".to_owned(),
+            None => "never".to_owned(),
+            Some(contact) => types::GoDuration::from(contact).to_string(),
+        }
     }
 
     /// The other voters, if this server is one.

@@ -1,5 +1,7 @@
 //! What tests of several modules start from.
 
+pub(crate) mod cluster;
+
 use std::sync::Arc;
 
 use store::Store;
