@@ -372,11 +372,8 @@ mod tests {
         write(&server, command(SessionOp::Destroy, of(&id))).await.expect("it always can be");
         let applied = server.raft().applied_index();
         assert!(!write(&server, lock(&rival)).await.expect("it is only too early"));
-        let error = write(&server, command(SessionOp::Renew, of(&id))).await;
-        assert_eq!(
-            error.map_err(|error| error.to_string()),
-            Err(format!("Session id '{id}' not found"))
-        );
+        let reply = write(&server, command(SessionOp::Renew, of(&id))).await;
+        assert_eq!(reply.expect("it is gone"), SessionReply::NotFound(id));
         assert_eq!(server.raft().applied_index(), applied);
         server.raft().shutdown().await;
     }
