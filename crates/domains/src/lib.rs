@@ -12,6 +12,7 @@
 pub mod autopilot;
 pub mod carried;
 pub mod catalog;
+pub mod chunking;
 pub mod connect_ca;
 pub mod coordinate;
 pub mod federation_state;
@@ -39,6 +40,7 @@ pub const ALL: &[&Domain] = &[
     &internal_ui::DOMAIN,
     &prepared_query::DOMAIN,
     &carried::DOMAIN,
+    &chunking::DOMAIN,
 ];
 
 /// The tables of all domains, in the order in which a state lays them out.

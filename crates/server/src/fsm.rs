@@ -4,7 +4,8 @@ use std::any::Any;
 use std::time::{Duration, Instant};
 
 use contract::{AnyCommand, CallError, CommandDef, SKIPPABLE_BIT};
-use domains::session;
+use domains::{chunking, session};
+use snapshot::RecordType;
 use store::Store;
 use types::Index;
 
@@ -20,6 +21,15 @@ pub enum FsmCommand<'c> {
     Typed(Box<dyn AnyCommand>),
     /// As the log holds it.
     Encoded(&'c [u8]),
+    /// A part of one, as the log holds it (`domains::chunking`).
+    Part {
+        /// The entry's term.
+        term: u64,
+        /// Which part it is.
+        extensions: &'c [u8],
+        /// Its bytes.
+        data: &'c [u8],
+    },
 }
 
 /// A log entry that this server cannot apply. It must stop: skipping the entry would
@@ -28,14 +38,18 @@ pub enum FsmCommand<'c> {
 pub enum FsmError {
     /// The tag is unknown.
     #[error(
-        "the log entry at index {index} is a command of type {tag}, which this version does not know; \
-         upgrade this server before it rejoins the cluster"
+        "the log entry at index {index} is a command of type {tag} ({kind}), which this version \
+         cannot apply, and skipping it would make this server's state another than its peers'. \
+         Replace this server by a version that knows such commands, or by a Consul server, \
+         with the same data in the cluster; the cluster goes on without it meanwhile"
     )]
     Unknown {
         /// Where it stands.
         index: Index,
         /// Its first byte.
         tag: u8,
+        /// What Consul calls it.
+        kind: RecordType,
     },
     /// The bytes do not decode.
     #[error("the log entry at index {index} ({name}) cannot be read: {reason}")]
@@ -95,18 +109,26 @@ impl Fsm {
                     let mut tx = batch.tx(index);
                     let proposed_here = matches!(command, FsmCommand::Typed(_));
                     let command = match command {
-                        FsmCommand::Typed(command) => Some(command),
-                        FsmCommand::Encoded(bytes) => self.decode(index, bytes)?,
+                        FsmCommand::Typed(command) => Ok(Some(command)),
+                        FsmCommand::Encoded(bytes) => Ok(self.decode(index, bytes)?),
+                        FsmCommand::Part { term, extensions, data } => {
+                            match chunking::take(&mut tx, term, extensions, data) {
+                                Ok(Some(whole)) => Ok(self.decode(index, &whole)?),
+                                Ok(None) => Ok(None),
+                                Err(error) => Err(CallError::failed(error.to_string())),
+                            }
+                        }
                     };
                     let reply = match command {
-                        Some(command) => {
+                        Ok(Some(command)) => {
                             let reply = command.apply(&mut tx);
                             let took = start.elapsed();
                             self.metrics.applied((command.name(), command.op()), took - before);
                             before = took;
                             reply
                         }
-                        None => Ok(Box::new(()) as Box<dyn Any + Send>),
+                        Ok(None) => Ok(Box::new(()) as Box<dyn Any + Send>),
+                        Err(error) => Err(error),
                     };
                     let delays = session::take_lock_delays(&mut tx);
                     if proposed_here {
@@ -127,7 +149,7 @@ impl Fsm {
                 tracing::debug!(target: "agent.server.fsm", tag, index = index.0, "Skipping a command that may be skipped");
                 return Ok(None);
             }
-            return Err(FsmError::Unknown { index, tag });
+            return Err(FsmError::Unknown { index, tag, kind: RecordType(tag) });
         };
         (definition.decode)(payload).map(Some).map_err(|error| FsmError::Undecodable {
             index,
@@ -170,11 +192,37 @@ mod tests {
     }
 
     #[test]
+    fn a_command_in_parts_is_applied_where_its_last_part_stands() {
+        let fsm = fsm();
+        let bytes = AnyCommand::encode(&put("a"));
+        let (first, second) = bytes.split_at(20);
+        let extensions = |sequence| chunking::Part { op: 5, sequence, count: 2 }.encode();
+        let (one, two) = (extensions(0), extensions(1));
+        let apply = |index, term, extensions: &[u8], data: &[u8]| {
+            let part = FsmCommand::Part { term, extensions, data };
+            let mut replies = fsm.apply(std::iter::once((Index(index), part))).expect("known");
+            replies.remove(0).map(|_| ())
+        };
+        let row = || fsm.store().snapshot().get(&KVS, b"a").map(|row| row.modify_index);
+        assert_eq!(apply(7, 2, &one, first), Ok(()));
+        // Another leader's entry drops what the one before did not complete.
+        assert_eq!(apply(8, 3, &two, second), Ok(()));
+        assert_eq!(row(), None);
+        assert_eq!(apply(9, 3, &one, first), Ok(()));
+        assert_eq!(row(), Some(Index(9)));
+        let refused = apply(10, 3, b"\xff", first);
+        assert!(refused.is_err_and(|error| error.to_string().contains("unmarshaling chunk info")));
+    }
+
+    #[test]
     fn an_unknown_command_stops_the_server_unless_it_may_be_skipped() {
         let apply = |bytes: &[u8]| {
             fsm().apply(std::iter::once((Index(3), FsmCommand::Encoded(bytes)))).map(|r| r.len())
         };
-        assert_eq!(apply(&[0x3f, 0xc0]), Err(FsmError::Unknown { index: Index(3), tag: 0x3f }));
+        assert_eq!(
+            apply(&[0x3f, 0xc0]),
+            Err(FsmError::Unknown { index: Index(3), tag: 0x3f, kind: RecordType(0x3f) })
+        );
         assert_eq!(apply(&[0xbf, 0xc0]), Ok(1));
         assert!(matches!(
             apply(&[0x02, 0xc1]),

@@ -17,9 +17,6 @@ use types::{Index, msgpack};
 /// Bytes that are read or written at a time.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// The record of half-received chunked commands, of which there are none.
-const NO_CHUNKS: &[u8] = b"\x81\xa8ChunkMap\x80";
-
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct IndexRecord {
@@ -64,9 +61,6 @@ pub struct Contents {
     pub index: Index,
     /// How many records of each kind are kept without being in force.
     pub carried: BTreeMap<RecordType, u64>,
-    /// Whether it has parts of commands whose rest had not arrived. Nobody was told that
-    /// they took effect, and they do not.
-    pub has_chunks: bool,
 }
 
 impl Contents {
@@ -79,22 +73,18 @@ impl Contents {
 
     /// What becomes of a record.
     pub(crate) fn judge(&mut self, record: Record<'_>) -> Result<Fate, RestoreError> {
-        let (kind, bytes) = match record {
+        let kind = match record {
             Record::Header(StateHeader { last_index }) => {
                 self.index = last_index;
                 return Ok(Fate::Header);
             }
-            Record::Of(kind, bytes) => (kind, bytes),
+            Record::Of(kind, _) => kind,
         };
         if let Some(known) = definition(kind) {
             return Ok(Fate::Restored(known));
         }
         match kind {
             RecordType::INDEX => Ok(Fate::Index),
-            RecordType::CHUNKS => {
-                self.has_chunks |= bytes != NO_CHUNKS;
-                Ok(Fate::Dropped)
-            }
             RecordType::LEGACY_ACL => Err(RestoreError::LegacyAcl),
             kind if kind.is_enterprise() => Err(RestoreError::Enterprise(kind)),
             kind if kind.place().is_none() => Err(RestoreError::Unknown(kind)),
@@ -112,7 +102,6 @@ pub(crate) enum Fate {
     Restored(&'static RecordDef),
     Index,
     Carried,
-    Dropped,
 }
 
 /// The domain's definition of a kind.
@@ -140,7 +129,6 @@ pub fn save(state: &State, out: &mut dyn Write) -> io::Result<()> {
                     write(&msgpack::to_vec(&record));
                 }
             }
-            (RecordType::CHUNKS, _) => write(NO_CHUNKS),
             (kind, None) => {
                 carried::for_each(state, kind.0, |record| write(&record.bytes));
             }
@@ -162,7 +150,7 @@ pub fn restore(input: &mut dyn Read, store: &Store) -> Result<Contents, RestoreE
         number += 1;
         let broken = |error| RestoreError::Record { number, kind, error };
         state.fill(contents.index, |tx| match fate {
-            Fate::Header | Fate::Dropped => Ok(()),
+            Fate::Header => Ok(()),
             Fate::Restored(known) => (known.restore)(bytes, tx).map_err(broken),
             Fate::Index => {
                 let index: IndexRecord = msgpack::from_slice(bytes).map_err(broken)?;

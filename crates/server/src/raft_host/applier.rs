@@ -4,6 +4,8 @@ use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use contract::AnyCommand;
+use domains::chunking;
+use raft::{Entry, Term};
 use types::Index;
 
 use crate::fsm::{Fsm, FsmCommand, FsmError, FsmReply};
@@ -13,10 +15,22 @@ use crate::state_file;
 pub struct Committed {
     /// Its index.
     pub index: Index,
+    /// The term of the leader that appended it.
+    pub term: Term,
     /// As the log holds it.
     pub bytes: Bytes,
+    /// What the log has beside it; see [`raft::Entry::extensions`].
+    pub extensions: Bytes,
     /// As it was typed, if it was proposed here and not before a restart.
     pub command: Option<Box<dyn AnyCommand>>,
+}
+
+impl Committed {
+    /// The command of an entry that holds one.
+    pub fn new(entry: Entry, command: Option<Box<dyn AnyCommand>>) -> Self {
+        let Entry { index, term, data: bytes, extensions, .. } = entry;
+        Self { index, term, bytes, extensions, command }
+    }
 }
 
 /// Writes the state of one moment, on another thread; the same bytes each time.
@@ -48,6 +62,11 @@ impl Applier for Fsm {
         let commands = batch.iter_mut().map(|committed| {
             let command = match committed.command.take() {
                 Some(command) => FsmCommand::Typed(command),
+                None if chunking::is_part(&committed.extensions) => FsmCommand::Part {
+                    term: committed.term.0,
+                    extensions: &committed.extensions,
+                    data: &committed.bytes,
+                },
                 None => FsmCommand::Encoded(&committed.bytes),
             };
             (committed.index, command)
@@ -64,9 +83,6 @@ impl Applier for Fsm {
         let contents = state_file::restore(state, self.store())?;
         if let Some(carried) = contents.carried_text() {
             tracing::warn!(target: "agent.server.fsm", carried, "The state has records of features that this version does not have: they are kept and saved with each snapshot, but are not in force");
-        }
-        if contents.has_chunks {
-            tracing::warn!(target: "agent.server.fsm", "The snapshot has parts of large commands whose rest had not arrived: they are dropped, nobody was told that they took effect");
         }
         Ok(())
     }

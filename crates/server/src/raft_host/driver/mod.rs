@@ -415,7 +415,7 @@ impl Driver {
                 Some(pending) => (pending.command, Some((pending.done, pending._permit))),
                 None => (None, None),
             };
-            batch.push(Committed { index: entry.index, bytes: entry.data, command });
+            batch.push(Committed::new(entry, command));
             replied.push(rest);
         }
         self.metrics.committed(committed, proposed.into_iter(), start);
