@@ -132,6 +132,11 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// What an operator wrote into `peers.json` cannot be put in force. Nothing has changed.
+    #[error(
+        "recovery with raft/peers.json failed: {0}; mend the file, or remove it to start as before"
+    )]
+    Recovery(String),
     /// Log and snapshot do not fit together.
     #[error(transparent)]
     Core(#[from] raft::LogError),

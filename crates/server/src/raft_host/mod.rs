@@ -22,6 +22,7 @@ mod error;
 mod inbox;
 mod metrics;
 mod options;
+mod recovery;
 mod role;
 mod shared;
 mod start;

@@ -24,7 +24,7 @@ const SNAPSHOTS: &str = "raft/snapshots";
 
 impl RaftHost {
     /// Opens what is on `disk`, restores the newest sound snapshot into `applier`, and
-    /// starts the thread. Reads the disk on the caller's thread. Committed entries behind
+    /// starts the thread. A `peers.json` that an operator wrote is put in force before. Reads the disk on the caller's thread. Committed entries behind
     /// the snapshot are applied once they are known to be committed: on a sole voter at
     /// once, see [`RaftHost::until_leader`].
     ///
@@ -37,12 +37,13 @@ impl RaftHost {
         transport: impl FnOnce(Inlet) -> Box<dyn Transport>,
     ) -> Result<RaftHost, StartError> {
         let now = Instant::now();
-        let (log, recovery) = Log::open(disk.clone(), LOG, options.log)?;
+        let (mut log, recovery) = Log::open(disk.clone(), LOG, options.log)?;
         if let Some(cut) = recovery.cut {
             tracing::warn!(target: "agent.server.raft", file = %cut.file, index = cut.index.0, bytes = cut.bytes, "cut entries off the end of the log that a crash left unfinished");
         }
         let stable = StableStore::open(&disk, STABLE)?;
-        let snapshots = SnapshotStore::open(disk, SNAPSHOTS)?;
+        let snapshots = SnapshotStore::open(disk.clone(), SNAPSHOTS)?;
+        super::recovery::recover(&disk, &mut log, &snapshots, &mut applier)?;
         let snapshot = restore_newest(&snapshots, &log, &mut applier)?;
         let core = make_core(&options, log, stable.hard_state().clone(), snapshot, now)?;
 
@@ -65,7 +66,7 @@ impl RaftHost {
     }
 }
 
-fn restore_newest(
+pub(super) fn restore_newest(
     snapshots: &SnapshotStore,
     log: &Log,
     applier: &mut impl Applier,

@@ -326,6 +326,92 @@ async fn a_cluster_heals_when_all_its_addresses_change() {
     all_have(&nodes, "before").await;
 }
 
+fn write_file(disk: &MemDisk, path: &str, text: &str) {
+    let mut file = wal::Disk::create(disk, path).expect("there is room");
+    file.write_at(0, text.as_bytes()).expect("there is room");
+    file.sync_data().expect("it is memory");
+    wal::Disk::sync_dir(disk, "raft").expect("it is memory");
+}
+
+fn has_file(disk: &MemDisk, name: &str) -> bool {
+    wal::Disk::list(disk, "raft").expect("it is there").iter().any(|found| found == name)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_of_a_lost_cluster_is_recovered_by_hand() {
+    let cluster = Cluster::default();
+    let mut nodes = cluster.found(&["a", "b", "c"]).await;
+    let first = leader(&nodes).await;
+    nodes[first].put("before").await.expect("it leads");
+    all_have(&nodes, "before").await;
+    let survivor = nodes.remove((first + 1) % 3);
+    let name = survivor.id.clone();
+    // The others, and their disks, are gone for good.
+    drop(nodes);
+    let disk = survivor.stop().await;
+    assert!(has_file(&disk, "peers.info"));
+    let address = "127.0.0.1:1";
+    let line = format!(r#"[{{"id": "{}", "address": "{address}"}}]"#, name.0);
+    write_file(&disk, "raft/peers.json", &line);
+
+    let node = cluster.start(&name.0, disk).await;
+    assert!(node.host.until_leader().await, "it is alone");
+    node.has("before").await;
+    node.put("after").await.expect("it leads");
+    assert!(!has_file(&node.disk, "peers.json"), "it is in force once");
+    let members = node.stats().await.configuration.servers;
+    assert_eq!(members.len(), 1);
+    // Another server joins what was recovered, and gets all of it.
+    let joining = cluster.start("d", MemDisk::new()).await;
+    let Server { id, address, .. } = joining.member();
+    node.host.change_membership(Change::AddVoter { id, address }, None).await.expect("it leads");
+    all_have(&[joining], "after").await;
+    let node = cluster.start(&name.0, node.stop().await).await;
+    node.has("before").await;
+}
+
+#[tokio::test]
+async fn a_recovery_that_cannot_be_says_why_and_changes_nothing() {
+    let start = |disk: &MemDisk| {
+        let applier = Fsm::new(Store::new(&domains::tables()));
+        let options =
+            HostOptions { bootstrap: true, ..options(&id("a"), ([127, 0, 0, 1], 9).into()) };
+        let transport = |_| Box::new(crate::raft_host::NoPeers) as Box<dyn Transport>;
+        RaftHost::start(options, Arc::new(disk.clone()), applier, transport)
+    };
+    // What is there before the first start may be of another cluster.
+    let disk = MemDisk::new();
+    wal::Disk::create_dir(&disk, "raft").expect("there is room");
+    write_file(&disk, "raft/peers.json", "no json");
+    let host = start(&disk).expect("it is not read");
+    assert!(!has_file(&disk, "peers.json") && has_file(&disk, "peers.info"));
+    host.shutdown().await;
+
+    for (text, expected) in [
+        ("no json", "a list of objects"),
+        (r#"["10.0.0.1:8300"]"#, "a list of objects"),
+        ("[]", "need at least one voter"),
+        (r#"[{"id": "a", "address": "x", "non_voter": true}]"#, "need at least one voter"),
+        (r#"[{"id": "a"}]"#, "empty address in configuration"),
+    ] {
+        write_file(&disk, "raft/peers.json", text);
+        let error = start(&disk).err().expect(text).to_string();
+        assert!(error.contains(expected) && error.contains("mend the file"), "{error}");
+        assert!(has_file(&disk, "peers.json"));
+        wal::Disk::remove(&disk, "raft/peers.json").expect("it is there");
+    }
+    let host = start(&disk).expect("nothing has changed");
+    assert!(host.until_leader().await);
+    host.shutdown().await;
+
+    let empty = MemDisk::new();
+    wal::Disk::create_dir(&empty, "raft").expect("there is room");
+    write_file(&empty, "raft/peers.info", "");
+    write_file(&empty, "raft/peers.json", r#"[{"id": "a", "address": "x"}]"#);
+    let error = start(&empty).err().expect("there is nothing to recover").to_string();
+    assert!(error.contains("refused to recover cluster with no initial state"), "{error}");
+}
+
 /// Another server's side of a connection, by hand.
 struct Hand {
     stream: TcpStream,
