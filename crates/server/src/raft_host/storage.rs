@@ -67,6 +67,8 @@ pub(super) struct Writes {
     sync_delay: Duration,
     /// How long syncs take, averaged over some.
     sync_time: Duration,
+    /// The longest one since somebody asked.
+    longest_sync: Duration,
     metrics: LogMetrics,
     /// When the first entry was written that is not synced yet.
     unsynced_since: Option<Instant>,
@@ -82,6 +84,7 @@ impl Writes {
             done,
             sync_delay,
             sync_time: Duration::ZERO,
+            longest_sync: Duration::ZERO,
             metrics: LogMetrics::new(),
             unsynced_since: None,
         }
@@ -95,6 +98,11 @@ impl Writes {
     /// How long a sync takes.
     pub(super) fn sync_time(&self) -> Duration {
         self.sync_time
+    }
+
+    /// How long the longest sync of the log took since this was last asked.
+    pub(super) fn take_longest_sync(&mut self) -> Duration {
+        std::mem::take(&mut self.longest_sync)
     }
 
     /// Does the write of an action, or has it wait; gives back an action without one.
@@ -141,7 +149,9 @@ impl Writes {
             let start = Instant::now();
             self.delay();
             log.sync().map_err(Fatal::new)?;
-            self.sync_time = (self.sync_time * 7 + start.elapsed()) / 8;
+            let took = start.elapsed();
+            self.sync_time = (self.sync_time * 7 + took) / 8;
+            self.longest_sync = self.longest_sync.max(took);
             if let Some(start) = self.unsynced_since.take() {
                 self.metrics.stored.record_since(start);
             }

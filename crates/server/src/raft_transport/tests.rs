@@ -1,4 +1,5 @@
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use contract::AnyCommand;
@@ -13,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use types::Index;
 use types::kv::KvEntry;
+use wal::{Disk, DiskError, DiskFile};
 
 use super::*;
 use crate::fsm::Fsm;
@@ -21,6 +23,12 @@ use crate::raft_host::{
 };
 
 const RAFT_BYTE: u8 = 1;
+
+/// What does not happen within this time does not happen.
+async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(Duration::from_secs(60), future).await;
+    done.expect("it happens within a minute")
+}
 
 fn id(name: &str) -> ServerId {
     ServerId(format!("{name:0>36}").into())
@@ -81,6 +89,11 @@ async fn listen() -> (TcpListener, SocketAddr) {
 impl Cluster {
     /// Starts a host over what is on the disk, at a new address that everybody knows.
     async fn start(&self, name: &str, disk: MemDisk) -> Node {
+        self.start_on(name, disk.clone(), Arc::new(disk)).await
+    }
+
+    /// The same, where the host sees the disk through another.
+    async fn start_on(&self, name: &str, disk: MemDisk, seen: Arc<dyn Disk>) -> Node {
         let (listener, address) = listen().await;
         let id = id(name);
         self.book.set(id.clone(), address);
@@ -95,8 +108,7 @@ impl Cluster {
         let store = Store::new(&domains::tables());
         let mut halves = None;
         let applier = Fsm::new(store.clone());
-        let disk_for_host = Arc::new(disk.clone());
-        let host = RaftHost::start(options(&id, address), disk_for_host, applier, |inlet| {
+        let host = RaftHost::start(options(&id, address), seen, applier, |inlet| {
             let (transport, incoming) = super::start(transport, inlet);
             halves = Some(incoming);
             Box::new(transport)
@@ -165,7 +177,8 @@ impl Node {
             if reader.get(&KVS, key.as_bytes()).is_some() {
                 return;
             }
-            self.store.subscribe(reader.into_watch_set()).0.fired().await;
+            let (changed, _) = self.store.subscribe(reader.into_watch_set());
+            in_time(changed.fired()).await;
         }
     }
 
@@ -181,7 +194,11 @@ async fn leader(nodes: &[Node]) -> usize {
         let host = node.host.clone();
         waiting.spawn(async move { host.until_leader().await.then_some(place) });
     }
-    waiting.join_next().await.and_then(Result::ok).flatten().expect("somebody leads in the end")
+    in_time(waiting.join_next())
+        .await
+        .and_then(Result::ok)
+        .flatten()
+        .expect("somebody leads in the end")
 }
 
 async fn all_have(nodes: &[Node], key: &str) {
@@ -232,7 +249,7 @@ async fn five_servers_go_on_with_three_and_not_with_two() {
 
     let (other, mut leadership) = ((third + 1) % 3, nodes[third].host.watch_leadership());
     nodes.remove(other).stop().await;
-    leadership.wait_for(|leads| !leads).await.expect("it runs");
+    in_time(leadership.wait_for(|leads| !leads)).await.expect("it runs");
     assert!(nodes.iter().all(|node| !node.host.has_lease()));
     for (name, disk) in stopped {
         nodes.push(cluster.start(&name.0, disk).await);
@@ -326,15 +343,114 @@ async fn a_cluster_heals_when_all_its_addresses_change() {
     all_have(&nodes, "before").await;
 }
 
+/// A disk whose syncs take as many milliseconds as somebody says.
+#[derive(Clone, Debug)]
+struct StallingDisk {
+    disk: MemDisk,
+    stall_ms: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct StallingFile {
+    file: Box<dyn DiskFile>,
+    stall_ms: Arc<AtomicU64>,
+}
+
+impl StallingDisk {
+    fn wrap(&self, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(StallingFile { file, stall_ms: self.stall_ms.clone() })
+    }
+}
+
+impl Disk for StallingDisk {
+    fn create(&self, path: &str) -> Result<Box<dyn DiskFile>, DiskError> {
+        self.disk.create(path).map(|file| self.wrap(file))
+    }
+    fn open(&self, path: &str) -> Result<Box<dyn DiskFile>, DiskError> {
+        self.disk.open(path).map(|file| self.wrap(file))
+    }
+    fn create_dir(&self, path: &str) -> Result<(), DiskError> {
+        self.disk.create_dir(path)
+    }
+    fn list(&self, path: &str) -> Result<Vec<String>, DiskError> {
+        self.disk.list(path)
+    }
+    fn rename(&self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.disk.rename(from, to)
+    }
+    fn remove(&self, path: &str) -> Result<(), DiskError> {
+        self.disk.remove(path)
+    }
+    fn remove_dir(&self, path: &str) -> Result<(), DiskError> {
+        self.disk.remove_dir(path)
+    }
+    fn sync_dir(&self, path: &str) -> Result<(), DiskError> {
+        self.disk.sync_dir(path)
+    }
+}
+
+impl DiskFile for StallingFile {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> Result<usize, DiskError> {
+        self.file.read_at(offset, into)
+    }
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        self.file.write_at(offset, bytes)
+    }
+    #[expect(clippy::disallowed_methods, reason = "the Raft thread is no runtime thread")]
+    fn sync_data(&mut self) -> Result<(), DiskError> {
+        std::thread::sleep(Duration::from_millis(self.stall_ms.load(Ordering::Relaxed)));
+        self.file.sync_data()
+    }
+    fn preallocate(&mut self, len: u64) -> Result<(), DiskError> {
+        self.file.preallocate(len)
+    }
+    fn size(&self) -> Result<u64, DiskError> {
+        self.file.size()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_stalls_hands_over() {
+    let cluster = Cluster::default();
+    let stall_ms = Arc::new(AtomicU64::new(0));
+    let slow = StallingDisk { disk: MemDisk::new(), stall_ms: stall_ms.clone() };
+    let mut nodes = vec![cluster.start_on("a", slow.disk.clone(), Arc::new(slow)).await];
+    let configuration = Configuration { servers: vec![nodes[0].member()] };
+    nodes[0].host.bootstrap(configuration).await.expect("it runs").expect("it is new");
+    assert!(nodes[0].host.until_leader().await);
+    for name in ["b", "c"] {
+        let node = cluster.start(name, MemDisk::new()).await;
+        let Server { id, address, .. } = node.member();
+        let change = Change::AddVoter { id, address };
+        nodes[0].host.change_membership(change, None).await.expect("it leads");
+        nodes.push(node);
+    }
+    nodes[0].put("before").await.expect("it leads");
+    all_have(&nodes, "before").await;
+    let term = nodes[0].stats().await.status.term;
+
+    // Longer than half of the lease, and shorter than the lease.
+    let mut leadership = nodes[0].host.watch_leadership();
+    stall_ms.store(200, Ordering::Relaxed);
+    // It may be answered by this leader, or lost on the way.
+    let _ = nodes[0].put("meanwhile").await;
+    in_time(leadership.wait_for(|leads| !leads)).await.expect("it runs");
+    let next = leader(&nodes[1..]).await + 1;
+    nodes[next].put("after").await.expect("it leads");
+    nodes[3 - next].has("after").await;
+    // An election without a word from the old leader would have taken a pre-vote and luck.
+    assert_eq!(nodes[next].stats().await.status.term, Term(term.0 + 1));
+}
+
 fn write_file(disk: &MemDisk, path: &str, text: &str) {
-    let mut file = wal::Disk::create(disk, path).expect("there is room");
+    let mut file = Disk::create(disk, path).expect("there is room");
     file.write_at(0, text.as_bytes()).expect("there is room");
     file.sync_data().expect("it is memory");
-    wal::Disk::sync_dir(disk, "raft").expect("it is memory");
+    Disk::sync_dir(disk, "raft").expect("it is memory");
 }
 
 fn has_file(disk: &MemDisk, name: &str) -> bool {
-    wal::Disk::list(disk, "raft").expect("it is there").iter().any(|found| found == name)
+    Disk::list(disk, "raft").expect("it is there").iter().any(|found| found == name)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -381,7 +497,7 @@ async fn a_recovery_that_cannot_be_says_why_and_changes_nothing() {
     };
     // What is there before the first start may be of another cluster.
     let disk = MemDisk::new();
-    wal::Disk::create_dir(&disk, "raft").expect("there is room");
+    Disk::create_dir(&disk, "raft").expect("there is room");
     write_file(&disk, "raft/peers.json", "no json");
     let host = start(&disk).expect("it is not read");
     assert!(!has_file(&disk, "peers.json") && has_file(&disk, "peers.info"));
@@ -398,14 +514,14 @@ async fn a_recovery_that_cannot_be_says_why_and_changes_nothing() {
         let error = start(&disk).err().expect(text).to_string();
         assert!(error.contains(expected) && error.contains("mend the file"), "{error}");
         assert!(has_file(&disk, "peers.json"));
-        wal::Disk::remove(&disk, "raft/peers.json").expect("it is there");
+        Disk::remove(&disk, "raft/peers.json").expect("it is there");
     }
     let host = start(&disk).expect("nothing has changed");
     assert!(host.until_leader().await);
     host.shutdown().await;
 
     let empty = MemDisk::new();
-    wal::Disk::create_dir(&empty, "raft").expect("there is room");
+    Disk::create_dir(&empty, "raft").expect("there is room");
     write_file(&empty, "raft/peers.info", "");
     write_file(&empty, "raft/peers.json", r#"[{"id": "a", "address": "x"}]"#);
     let error = start(&empty).err().expect("there is nothing to recover").to_string();
@@ -548,7 +664,7 @@ async fn a_snapshot_is_read_to_its_end_even_if_it_is_of_no_use() {
     assert!(!response.success);
     // The connection goes on, and nothing is left on the disk.
     assert!(matches!(hand.ask(&leader, &heartbeat(2)).await, Some(Ok(_))));
-    let left = wal::Disk::list(&node.disk, "raft/snapshots").expect("it is there");
+    let left = Disk::list(&node.disk, "raft/snapshots").expect("it is there");
     assert_eq!(left, Vec::<String>::new());
 
     let mut state = Vec::new();
@@ -644,7 +760,7 @@ async fn an_answer_of_another_server_than_the_one_that_was_asked_counts_as_none(
     let configuration = Configuration { servers: vec![node.member(), other] };
     node.host.bootstrap(configuration).await.expect("it runs").expect("it is new");
     // Its vote would be enough.
-    asks.wait_for(|count| *count >= 3).await.expect("it is asked again and again");
+    in_time(asks.wait_for(|count| *count >= 3)).await.expect("it is asked again and again");
     assert!(!node.host.is_leader());
     assert_eq!(node.stats().await.status.term, Term(1));
 }

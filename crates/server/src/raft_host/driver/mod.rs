@@ -1,6 +1,7 @@
 //! The thread's loop: inputs in, one sync, outputs out.
 
 mod snapshot;
+mod stall;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -87,6 +88,8 @@ pub(super) struct Driver {
     elected: Option<Instant>,
     persisted: WriteNumber,
     full_retry: Instant,
+    /// When leadership was last handed over because the disk stalled.
+    handed_over: Option<Instant>,
     snapshot_look: Instant,
     snapshot_running: bool,
     snapshot_asked: Vec<SnapshotAsked>,
@@ -132,6 +135,7 @@ impl Driver {
             elected: None,
             persisted: WriteNumber(0),
             full_retry: now,
+            handed_over: None,
             snapshot_look: now,
             snapshot_running: false,
             snapshot_asked: Vec::new(),
@@ -247,10 +251,13 @@ impl Driver {
                     Err(error) => drop(done.send(Err(error.into()))),
                 }
             }
-            Input::Transfer { target, done } => match self.core.transfer_leadership(target, now) {
-                Ok(()) => self.transfer = Some(done),
-                Err(error) => drop(done.send(Err(error.into()))),
-            },
+            Input::Transfer { target, done } => {
+                let target = target.or_else(|| self.successor(now, Duration::ZERO));
+                match self.core.transfer_leadership(target, now) {
+                    Ok(()) => self.transfer = Some(done),
+                    Err(error) => drop(done.send(Err(error.into()))),
+                }
+            }
             Input::Verify(done) => match self.core.verify_leader(now) {
                 Ok(read) => self.verifying.push(Verifying { read, index: None, done }),
                 Err(error) => drop(done.send(Err(error.into()))),
@@ -345,6 +352,7 @@ impl Driver {
             }
             self.persisted = done;
             self.core.handle_persisted(done, Instant::now());
+            self.mind_stalled_disk();
             self.prepare_segment();
         }
         self.mind_full_disk();
