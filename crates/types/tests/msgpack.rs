@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use types::catalog::{NodeService, RegisterRequest};
 use types::check::HealthCheck;
 use types::kv::KvEntry;
-use types::msgpack::{self, Error};
+use types::msgpack::{self, Error, Extent};
 use types::{Blob, GoDuration, Index};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -326,4 +326,30 @@ fn two_structs_are_joined_into_one_map_in_order() {
 #[should_panic(expected = "only a struct can be joined")]
 fn a_list_cannot_be_joined_with_a_struct() {
     msgpack::write_joined(&mut Vec::new(), &[1, 2], &Beside { a: 3, d: None, zz: true });
+}
+
+#[test]
+fn how_much_is_missing_is_known_at_every_byte() {
+    let bytes = unhex("83 a161 db00000003 616263 a162 93 01 cd0100 c0 da0001 78 d50501 02");
+    assert_eq!(msgpack::extent(&bytes, 64), Ok(Extent::Whole(bytes.len())));
+    let behind = [&bytes[..], &[0xc1]].concat();
+    assert_eq!(msgpack::extent(&behind, 64), Ok(Extent::Whole(bytes.len())));
+    for end in 0..bytes.len() {
+        let Ok(Extent::Short(missing)) = msgpack::extent(&bytes[..end], 64) else {
+            panic!("{end} bytes are not all");
+        };
+        assert!((1..=bytes.len() - end).contains(&missing), "{missing} missing at {end}");
+    }
+    assert_eq!(msgpack::extent(&unhex("db 00010000 78"), 1), Ok(Extent::Short(65_535)));
+}
+
+#[test]
+fn an_extent_s_work_is_bounded() {
+    for bytes in
+        [vec![0x91; 100], unhex("dd ffffffff"), unhex("df ffffffff"), unhex("82 01 02 03 04")]
+    {
+        assert_eq!(msgpack::extent(&bytes, 4), Err(Error::TooMany(4)));
+    }
+    assert_eq!(msgpack::extent(&unhex("93 010203"), 4), Ok(Extent::Whole(4)));
+    assert_eq!(msgpack::extent(&unhex("c1"), 4), Err(Error::UnknownMarker(0xc1)));
 }

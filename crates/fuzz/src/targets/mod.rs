@@ -7,6 +7,7 @@ mod config;
 mod dns;
 mod filter;
 mod flags;
+mod gossip;
 mod http_path;
 mod json_struct;
 mod log_line;
@@ -70,6 +71,9 @@ pub const TARGETS: &[Target] = &[
     Target::new("duration", flags::check_duration, flags::DURATION_WORDS),
     Target::new("service_definition", json_struct::check_definition, json_struct::WORDS),
     Target::new("log_line", log_line::check, &[]),
+    Target::new("gossip_packet", gossip::check_packet, &[]).made_by(gossip::made_packets),
+    Target::new("gossip_stream", gossip::check_stream, &[]).made_by(gossip::made_streams),
+    Target::new("gossip_serf", gossip::check_serf, &[]).made_by(gossip::made_serf),
 ];
 
 /// The target of a name.

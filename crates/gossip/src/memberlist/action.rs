@@ -94,6 +94,9 @@ pub enum Warning {
     /// Somebody said something of this node that is not so.
     #[error("Refuting a {kind} message (from: {from})")]
     Refuting { kind: &'static str, from: String },
+    /// Others remember a former life of this node.
+    #[error("Refuting an alive message for '{node}': incarnation {incarnation}, mine is {mine}")]
+    RefutingAlive { node: String, incarnation: u32, mine: u32 },
     /// A node did not answer, neither here nor to others.
     #[error("Suspect {node} has failed, no acks received")]
     Suspect { node: String },
@@ -119,4 +122,34 @@ pub enum Warning {
     /// There is no room for more.
     #[error("Ignoring {what}: there are {limit} already")]
     Full { what: &'static str, limit: usize },
+}
+
+/// How much a person wants to know a [`Warning`]: memberlist's levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of every log")]
+pub enum Level {
+    Info,
+    Warn,
+    Error,
+}
+
+impl Warning {
+    /// The level of its line.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::AddressUpdated { .. } | Self::Suspect { .. } | Self::Failed { .. } => Level::Info,
+            Self::UnexpectedPing { .. }
+            | Self::AliveRefused { .. }
+            | Self::Refuting { .. }
+            | Self::RefutingAlive { .. }
+            | Self::OnlyStreams { .. }
+            | Self::Full { .. } => Level::Warn,
+            Self::Packet { .. }
+            | Self::Message { .. }
+            | Self::Conflict { .. }
+            | Self::StreamPing { .. }
+            | Self::PushPull { .. }
+            | Self::Merge { .. } => Level::Error,
+        }
+    }
 }

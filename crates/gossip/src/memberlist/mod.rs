@@ -37,10 +37,11 @@ mod relay;
 mod state;
 mod suspicion;
 
-pub use action::{Action, ExchangeId, Waited, Warning};
+pub use action::{Action, ExchangeId, Level, Waited, Warning};
 pub use delegate::Delegate;
 pub use node::{Node, NodeState};
 pub use options::{Options, Timings};
+pub use pool::Counts;
 pub use queue::BroadcastQueue;
 
 use std::sync::Arc;
@@ -192,6 +193,11 @@ impl Memberlist {
     /// Broadcasts on their way.
     pub fn queued(&self) -> usize {
         self.pool.queue.len()
+    }
+
+    /// What was counted since the beginning.
+    pub fn counts(&self) -> Counts {
+        self.pool.counts
     }
 
     /// Up to `count` different random nodes that are accepted.

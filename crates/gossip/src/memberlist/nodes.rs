@@ -22,8 +22,8 @@ pub(super) struct Known {
     pub(super) node: Node,
     /// Since when it is in its state.
     pub(super) changed: Instant,
-    /// While it is suspected.
-    pub(super) suspicion: Option<Suspicion>,
+    /// While it is suspected; few are at a time.
+    pub(super) suspicion: Option<Box<Suspicion>>,
 }
 
 /// The nodes, the own one first among them.

@@ -20,6 +20,24 @@ use crate::wire::{Versions, stream};
 /// Up to this many nodes, the regular exchange keeps its interval.
 const PUSH_PULL_SCALE_NODES: f64 = 32.0;
 
+/// What memberlist counts for operators. The shell tells what has been added since it last
+/// looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// News that a node is there, or has something new to say: `memberlist.msg.alive`.
+    pub alive: u64,
+    /// Nodes that became suspect: `memberlist.msg.suspect`.
+    pub suspect: u64,
+    /// Nodes that became dead or left: `memberlist.msg.dead`.
+    pub dead: u64,
+    /// Probes that took longer because this node takes itself to be unwell:
+    /// `memberlist.degraded.probe`.
+    pub degraded_probes: u64,
+    /// Suspicions that ended in a death with fewer confirmations than expected:
+    /// `memberlist.degraded.timeout`.
+    pub degraded_timeouts: u64,
+}
+
 /// What all parts of the machine share.
 #[derive(Clone, Debug)]
 pub(super) struct Pool {
@@ -34,6 +52,7 @@ pub(super) struct Pool {
     /// How unwell this node takes itself to be: 0 for well.
     pub(super) awareness: u32,
     pub(super) leaving: bool,
+    pub(super) counts: Counts,
     /// Number of the last ping.
     sequence: u32,
     pub(super) exchanges: Exchanges,
@@ -57,6 +76,7 @@ impl Pool {
             waits: BTreeMap::new(),
             awareness: 0,
             leaving: false,
+            counts: Counts::default(),
             sequence: 0,
             exchanges: Exchanges::default(),
             actions: VecDeque::new(),

@@ -89,6 +89,7 @@ impl Probes {
         let timings = &pool.options.timings;
         let kept = timings.gossip_to_the_dead;
         let Some(place) = pool.nodes.next_to_probe(now, kept, &mut pool.rng) else { return };
+        pool.counts.degraded_probes += u64::from(pool.awareness > 0);
         let target = pool.nodes.get(place).node.clone();
         let probe = Probe {
             sequence: pool.next_sequence(),

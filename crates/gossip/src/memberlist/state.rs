@@ -89,6 +89,7 @@ impl Pool {
         if self.nodes.len() >= stream::NODES_MAX {
             return self.warn(Warning::Full { what: "nodes", limit: stream::NODES_MAX });
         }
+        self.counts.alive += 1;
         self.broadcast_alive(&node, None);
         delegate.joined(&node);
         let known = Known { node, changed: now, suspicion: None };
@@ -118,6 +119,7 @@ impl Pool {
         } else if other.incarnation <= old.incarnation {
             return;
         }
+        self.counts.alive += 1;
         self.end_suspicion(place);
         self.broadcast_alive(&other, None);
         let known = self.nodes.get_mut(place);
@@ -146,17 +148,24 @@ impl Pool {
             return;
         }
         // A former life of this node, with other things to say of itself.
-        self.refute("alive", other.incarnation, &other.name);
+        let (incarnation, mine) = (other.incarnation, own.incarnation);
+        self.refute(incarnation);
+        self.warn(Warning::RefutingAlive { node: other.name.to_string(), incarnation, mine });
+    }
+
+    /// Somebody says of this node that it is not there.
+    fn contradict(&mut self, kind: &'static str, accused: u32, from: &str) {
+        self.refute(accused);
+        self.warn(Warning::Refuting { kind, from: from.to_owned() });
     }
 
     /// Says again that this node is there, louder than what was said of it.
-    fn refute(&mut self, kind: &'static str, accused: u32, from: &str) {
+    fn refute(&mut self, accused: u32) {
         let own = &mut self.nodes.get_mut(OWN).node;
         own.incarnation = own.incarnation.max(accused).saturating_add(1);
         let own = own.clone();
         self.broadcast_alive(&own, None);
         self.change_awareness(1);
-        self.warn(Warning::Refuting { kind, from: from.to_owned() });
     }
 
     /// What this node says of itself has changed; it waits until the others can know.
@@ -195,11 +204,12 @@ impl Pool {
             return;
         }
         if place == OWN {
-            return self.refute("suspect", claim.incarnation, &claim.from);
+            return self.contradict("suspect", claim.incarnation, &claim.from);
         }
+        self.counts.suspect += 1;
         let suspicion = Suspicion::new(&claim.from, nodes, &self.options.timings, now);
         self.suspicions.insert((suspicion.deadline(), place));
-        known.suspicion = Some(suspicion);
+        known.suspicion = Some(Box::new(suspicion));
         known.node.incarnation = claim.incarnation;
         known.node.state = NodeState::Suspect;
         known.changed = now;
@@ -219,8 +229,9 @@ impl Pool {
             return;
         }
         if place == OWN && !self.leaving {
-            return self.refute("dead", claim.incarnation, &claim.from);
+            return self.contradict("dead", claim.incarnation, &claim.from);
         }
+        self.counts.dead += 1;
         known.node.incarnation = claim.incarnation;
         known.node.state = if claim.from == claim.node { NodeState::Left } else { NodeState::Dead };
         known.changed = now;
@@ -238,7 +249,10 @@ impl Pool {
             let known = self.nodes.get(place);
             let name = Arc::clone(&known.node.name);
             let incarnation = known.node.incarnation;
-            let confirmations = known.suspicion.as_ref().map_or(0, Suspicion::confirmations);
+            let suspicion = known.suspicion.as_ref();
+            let confirmations = suspicion.map_or(0, |suspicion| suspicion.confirmations());
+            let degraded = suspicion.is_some_and(|suspicion| suspicion.lacks_confirmations());
+            self.counts.degraded_timeouts += u64::from(degraded);
             self.warn(Warning::Failed { node: name.to_string(), confirmations });
             let from = Arc::clone(&self.options.name);
             let dead = Dead { incarnation, node: (&*name).into(), from: (&*from).into() };

@@ -46,6 +46,11 @@ impl Suspicion {
         self.accusers.len() - 1
     }
 
+    /// Whether fewer have confirmed it than there should be.
+    pub(super) fn lacks_confirmations(&self) -> bool {
+        self.confirmations() < self.expected
+    }
+
     /// When it ends.
     pub(super) fn deadline(&self) -> Instant {
         self.started + self.timeout()

@@ -324,7 +324,7 @@ impl Scan {
             }
             match self.part {
                 Part::Map => {
-                    let kind = MessageType::try_from(kind).map_err(StreamError::Type)?;
+                    let kind = stream_type(kind)?;
                     let length = match extent(rest, "a message's map", RECORD_MAX)? {
                         Extent::Short(missing) => return Ok(Some(missing)),
                         Extent::Whole(length) => length,
@@ -393,9 +393,17 @@ fn after_map(kind: MessageType, map: &[u8], at: usize) -> Result<Part, StreamErr
             let length = bounded(header.user_msg_len, "user message length", USER_MAX)?;
             Part::User { length, nodes: None }
         }
-        MessageType::Ping | MessageType::Ack | MessageType::Error => Part::Nothing,
-        other => return Err(StreamError::Type(other as u8)),
+        _ => Part::Nothing,
     })
+}
+
+/// The type of a message that streams have.
+fn stream_type(byte: u8) -> Result<MessageType, StreamError> {
+    use MessageType::{Ack, Error, Ping, PushPull, User};
+    match MessageType::try_from(byte) {
+        Ok(kind @ (Ping | Ack | PushPull | User | Error)) => Ok(kind),
+        _ => Err(StreamError::Type(byte)),
+    }
 }
 
 fn bounded(number: i64, what: &'static str, limit: usize) -> Result<usize, StreamError> {

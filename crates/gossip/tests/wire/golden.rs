@@ -17,6 +17,8 @@ use types::Blob;
 use types::coordinate::Coordinate;
 use types::user_event::LamportTime;
 
+use crate::hex;
+
 const PING: &str = "00 85 a44e6f6465 a670796e6f6465 a55365714e6f 01 aa536f7572636541646472 a47f000001 \
     aa536f757263654e6f6465 a27331 aa536f75726365506f7274 cd959d";
 
@@ -43,12 +45,6 @@ const DEPLOY: &str = "0384a24343c2a54c54696d6502a44e616d65b3636f6e73756c3a657665
 const LIST_KEYS: &str = "048ba441646472a47f000001a746696c74657273c0a5466c61677300a24944ce495f862e\
     a54c54696d6501a44e616d65af5f736572665f6c6973742d6b657973a75061796c6f6164a70781a34b6579a0\
     a4506f7274cd95bbab52656c6179466163746f7200aa536f757263654e6f6465a27333a754696d656f7574cebebc2000";
-
-fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> =
-        text.bytes().filter_map(|b| char::from(b).to_digit(16)).map(|d| d as u8).collect();
-    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-}
 
 fn localhost() -> Option<IpAddr> {
     Some(Ipv4Addr::LOCALHOST.into())
