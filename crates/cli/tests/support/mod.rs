@@ -4,10 +4,11 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{JoinHandle, park_timeout};
 use std::time::{Duration, Instant};
 
@@ -66,8 +67,11 @@ impl Agent {
 
     /// Waits for a line that contains this text, behind those that were waited for.
     pub(crate) fn await_line(&mut self, text: &str) -> String {
+        // Other lines may come as long as it likes.
+        let until = Instant::now() + PATIENCE;
         loop {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+            let left = until.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
                 panic!("no line says {text:?}:\n{}", self.seen.join("\n"));
             };
             self.seen.push(line.clone());
@@ -219,29 +223,46 @@ pub(crate) fn command() -> Command {
 
 /// Ports that nobody uses, each given once. They are below those of outgoing connections,
 /// one of which could otherwise take a port before the agent does.
+///
+/// Tests run in several processes at a time. They keep apart by blocks of ports: a block is
+/// the process's that listens on its first port, which it does as long as it lives.
 pub(crate) fn free_ports() -> [u16; 5] {
-    const FIRST: u16 = 12_000;
-    const COUNT: u16 = 18_000;
-    static TRIED: AtomicU16 = AtomicU16::new(0);
-    let start = (std::process::id() % u32::from(COUNT)) as u16;
-    let mut held = Vec::new();
-    let ports = [(); 5].map(|()| {
-        for _ in 0..COUNT {
-            let tried = TRIED.fetch_add(1, Ordering::Relaxed);
-            let port = FIRST + (start + tried % COUNT) % COUNT;
-            let sockets = (
-                TcpListener::bind((Ipv4Addr::LOCALHOST, port)),
-                UdpSocket::bind((Ipv4Addr::LOCALHOST, port)),
-            );
-            if let (Ok(tcp), Ok(udp)) = sockets {
-                held.push((tcp, udp));
-                return port;
+    static MINE: Mutex<(Vec<TcpListener>, Range<u16>)> = Mutex::new((Vec::new(), 0..0));
+    let mut mine = MINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (guards, left) = &mut *mine;
+    [(); 5].map(|()| {
+        loop {
+            match left.next() {
+                Some(port) if is_free(port) => return port,
+                Some(_) => {}
+                None => {
+                    let (guard, block) = take_block();
+                    guards.push(guard);
+                    *left = block;
+                }
             }
         }
-        panic!("no port is free");
+    })
+}
+
+fn is_free(port: u16) -> bool {
+    let address = (Ipv4Addr::LOCALHOST, port);
+    TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
+}
+
+/// A block of ports: its first one, held, and the others.
+fn take_block() -> (TcpListener, Range<u16>) {
+    const FIRST: u16 = 12_000;
+    const SIZE: u16 = 50;
+    const COUNT: u16 = 360;
+    // Neighbours look in different places first.
+    let start = std::process::id().wrapping_mul(2_654_435_761) % u32::from(COUNT);
+    let blocks = (start as u16..COUNT).chain(0..start as u16).map(|block| FIRST + block * SIZE);
+    let mut held = blocks.filter_map(|first| {
+        let guard = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).ok()?;
+        Some((guard, first + 1..first + SIZE))
     });
-    drop(held);
-    ports
+    held.next().expect("a block of ports is free")
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {
