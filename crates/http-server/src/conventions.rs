@@ -1,6 +1,6 @@
 //! One request from its head to its response.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -42,7 +42,7 @@ impl HttpService {
     pub async fn handle(
         &self,
         request: http::Request<Incoming>,
-        remote: Option<IpAddr>,
+        remote: Option<SocketAddr>,
     ) -> HttpResponse {
         let settings = self.settings.load_full();
         let mut headers = HeaderMap::new();
@@ -128,7 +128,7 @@ struct Exchange<'e> {
     settings: &'e HttpSettings,
     entry: &'e Entry,
     parts: &'e http::request::Parts,
-    remote: Option<IpAddr>,
+    remote: Option<SocketAddr>,
 }
 
 impl Exchange<'_> {
@@ -181,7 +181,7 @@ impl Exchange<'_> {
             headers: self.parts.headers.clone(),
             body,
             token,
-            remote: self.remote,
+            remote: self.remote.map(|remote| remote.ip()),
             agent: Arc::clone(&self.settings.facts),
         };
         let started = std::time::Instant::now();
@@ -248,7 +248,7 @@ impl Exchange<'_> {
         let allowed = &self.settings.allow_write_from;
         match self.remote {
             Some(address) if !allowed.is_empty() => {
-                allowed.iter().any(|network| network.contains(&address))
+                allowed.iter().any(|network| network.contains(&address.ip()))
             }
             _ => true,
         }

@@ -204,7 +204,7 @@ async fn converse(
                 return refuse(stream).await;
             };
             let _ = stream.set_nodelay(true);
-            speak_http1(stream, Some(remote.ip()), service, &options, stop).await;
+            speak_http1(stream, Some(remote), service, &options, stop).await;
         }
         Accepted::Tls(stream, remote, acceptor) => {
             let Some(_place) = options.connections.enter(remote.ip()) else {
@@ -214,9 +214,7 @@ async fn converse(
             let handshake =
                 tokio::time::timeout(options.handshake_timeout, shake_hands(stream, acceptor));
             match handshake.await {
-                Ok(Ok(Some(stream))) => {
-                    speak_any(stream, remote.ip(), service, &options, stop).await
-                }
+                Ok(Ok(Some(stream))) => speak_any(stream, remote, service, &options, stop).await,
                 Ok(Ok(None)) => {
                     tracing::debug!(target: "agent.http", client = %remote, "Plain HTTP where TLS is spoken");
                 }
@@ -273,7 +271,7 @@ async fn refuse(mut stream: TcpStream) {
 
 async fn speak_http1<S>(
     stream: S,
-    remote: Option<IpAddr>,
+    remote: Option<SocketAddr>,
     service: Arc<HttpService>,
     options: &ServeOptions,
     mut stop: watch::Receiver<bool>,
@@ -299,7 +297,7 @@ async fn speak_http1<S>(
 
 async fn speak_any<S>(
     stream: S,
-    remote: IpAddr,
+    remote: SocketAddr,
     service: Arc<HttpService>,
     options: &ServeOptions,
     mut stop: watch::Receiver<bool>,
