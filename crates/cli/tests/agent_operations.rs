@@ -10,7 +10,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 
-use support::{Agent, PATIENCE, command, free_ports, text};
+use support::{Agent, PATIENCE, command, free_ports, text, until};
 
 #[test]
 fn the_service_manager_is_told_of_start_reload_and_end() {
@@ -156,6 +156,11 @@ const RELOADS: &[(&str, Shows)] = &[
         "raft_snapshot_threshold = 1 raft_snapshot_interval = \"1ms\"",
         Shows::Changed("/v1/agent/self", "\"last_snapshot_index\": \"0\""),
     ),
+    (
+        "ui_config { metrics_proxy { base_url = \"http://127.0.0.1:1\" } }",
+        Shows::Changed("/v1/internal/ui/metrics-proxy/x", "Metrics proxy is not enabled"),
+    ),
+    ("ui_config { enabled = false }", Shows::Http("/", "UI disabled")),
     ("enable_debug = false", Shows::Http("/v1/agent/self", "\"EnableDebug\": false")),
     ("log_level = \"error\"", Shows::Http("/v1/agent/self", "\"LogLevel\": \"error\"")),
 ];
@@ -193,6 +198,48 @@ fn every_part_takes_its_new_settings_on_a_reload() {
         assert_eq!((code, output.as_str()), (0, "Configuration reload triggered\n"), "{setting}");
         agent.until(&state, "true");
     }
+}
+
+#[test]
+fn a_reload_lets_metrics_through_that_a_rule_held_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.hcl");
+    let telemetry = |rules: &str| {
+        let keep = "prometheus_retention_time = \"1m\"";
+        fs::write(&file, format!("telemetry {{ {keep} prefix_filter = [{rules}] }}")).unwrap();
+    };
+    telemetry("\"-consul.api.http\"");
+    let mut agent = Agent::start(&["-dev", "-config-file", file.to_str().unwrap()]);
+    agent.await_line("Consul agent running!");
+    let metrics = |agent: &Agent| agent.http("GET", "/v1/agent/metrics?format=prometheus", "").1;
+    metrics(&agent);
+    let shown = metrics(&agent);
+    assert!(shown.contains("consul_raft_") && !shown.contains("consul_api_http"), "{shown}");
+    telemetry("");
+    assert_eq!(agent.consul(&["reload"]).0, 0);
+    agent.until(&metrics, "consul_api_http{");
+}
+
+#[test]
+fn a_reload_throws_the_output_of_checks_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent.hcl");
+    let discard = |discards: bool| {
+        let check = "check { id = \"c\" name = \"c\" ttl = \"1h\" }";
+        fs::write(&file, format!("{check} discard_check_output = {discards}")).unwrap();
+    };
+    discard(false);
+    let mut agent = Agent::start(&["-dev", "-config-file", file.to_str().unwrap()]);
+    agent.await_line("Consul agent running!");
+    let said = |agent: &Agent, note: &str| {
+        let pass = format!("/v1/agent/check/pass/c?note={note}");
+        assert_eq!(agent.http("PUT", &pass, "").0, 200);
+        agent.http("GET", "/v1/agent/checks", "").1.contains(note)
+    };
+    assert!(said(&agent, "first"));
+    discard(true);
+    assert_eq!(agent.consul(&["reload"]).0, 0);
+    until(|| !said(&agent, "second"));
 }
 
 #[test]

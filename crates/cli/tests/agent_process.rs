@@ -6,8 +6,12 @@
 
 mod support;
 
+#[path = "agent_process/explain.rs"]
+mod explain;
 #[path = "agent_process/locks.rs"]
 mod locks;
+#[path = "agent_process/monitor.rs"]
+mod monitor;
 #[path = "agent_process/watches.rs"]
 mod watches;
 
