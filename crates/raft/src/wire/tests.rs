@@ -121,6 +121,28 @@ fn requests_of_older_servers_are_understood() {
     assert_eq!(body.entries, [expected]);
 }
 
+/// What a leader that is Consul 1.8.7, in term 2, said to a stranger.
+#[test]
+fn answers_of_older_servers_are_understood() {
+    let vote =
+        "a0 84a74772616e746564c2a55065657273c0af50726f746f636f6c56657273696f6e03a45465726d02";
+    let append = "a0 85a74c6173744c6f6707ae4e6f52657472794261636b6f6666c2\
+         af50726f746f636f6c56657273696f6e03a753756363657373c2a45465726d02";
+    let install = "a0 83af50726f746f636f6c56657273696f6e00a753756363657373c2a45465726d02";
+    let term = Term(2);
+    let appended =
+        AppendEntriesResponse { term, last_log: Index(7), success: false, no_retry_backoff: false };
+    let installed = InstallSnapshotResponse { term, success: false };
+    for (rpc, answer, body) in [
+        (Rpc::RequestVote, vote, Body::RequestVoteResponse(VoteResponse { term, granted: false })),
+        (Rpc::AppendEntries, append, Body::AppendEntriesResponse(appended)),
+        (Rpc::InstallSnapshot, install, Body::InstallSnapshotResponse(installed)),
+    ] {
+        let response = decode_response(rpc, &hex(answer));
+        assert_eq!(response, Ok(Response { id: None, body: Ok(body) }), "{rpc:?}");
+    }
+}
+
 #[test]
 fn refusals_are_told_and_understood() {
     let mut out = Vec::new();
