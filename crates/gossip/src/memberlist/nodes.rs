@@ -94,13 +94,13 @@ impl Nodes {
     ) -> Option<Place> {
         let mut looked_at = 0;
         while looked_at < self.order.len() {
-            looked_at += 1;
             if self.next >= self.order.len() {
                 self.forget_gone(now, kept);
                 rng.shuffle(&mut self.order);
                 self.next = 0;
                 continue;
             }
+            looked_at += 1;
             let place = self.order[self.next];
             self.next += 1;
             if place != OWN && !self.get(place).node.state.is_gone() {

@@ -158,7 +158,11 @@ impl Stage {
                 let from = home(word(1));
                 let serf = &mut self.serf;
                 if let Some(answer) = self.machine.handle_stream_request(from, message, now, serf) {
-                    let _ = writeln!(serf.told, "answers {}", words::stream(&answer));
+                    let _ = writeln!(
+                        serf.told,
+                        "answers {}",
+                        words::stream(&answer, &Security::default())
+                    );
                 }
             }
             "from" => {
