@@ -1,4 +1,4 @@
-//! Pools of ours together with real serf agents, where there is serf on this machine.
+//! Pools of ours together with real agents of serf and Consul, where these are on this machine.
 
 #[path = "support/pool.rs"]
 mod pool;
@@ -9,11 +9,13 @@ use std::path::PathBuf;
 
 use agent::gossip::{Pool, PoolOptions};
 use bytes::Bytes;
+use gossip::consul::{Build, ClientTags, MergeRules, Server, USER_EVENT_PREFIX};
 use gossip::serf::{Event, KeyOperation};
 use gossip::wire::Key;
 use pool::{join, member, next_event, options, own_ip, start, until, until_status};
 use serf::Agent;
 use types::SecretId;
+use types::user_event::UserEvent;
 
 const KEY: &str = "pUqJrVyVRj5jsiYEkM/tFQ==";
 const OTHER_KEY: &str = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
@@ -247,5 +249,103 @@ async fn who_has_another_key_or_none_stays_outside() {
     assert_eq!(ours.members().borrow().len(), 1);
     for pool in [ours, plain] {
         pool.shutdown().await;
+    }
+}
+
+/// Where Consul 1.8.7 is: `CONSUL_1_8`, or the cache of peers.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests is to know what was not run")]
+fn consul() -> Option<PathBuf> {
+    let named = std::env::var_os("CONSUL_1_8").map(PathBuf::from);
+    let cached = std::env::home_dir()
+        .map(|home| home.join(".cache/proconsul-peers/bullseye/usr/bin/consul"));
+    let found = [named, cached].into_iter().flatten().find(|path| path.exists());
+    if found.is_none() {
+        eprintln!("skipped: there is no Consul 1.8.7 (CONSUL_1_8)");
+    }
+    found
+}
+
+fn lan(name: &str, datacenter: &str, node_id: &str) -> PoolOptions {
+    let mut options = options(name);
+    let (datacenter, node_id) = (datacenter.to_owned(), node_id.to_owned());
+    options.merge = MergeRules::Lan {
+        datacenter: datacenter.clone(),
+        name: name.to_owned(),
+        node_id: node_id.clone(),
+    };
+    let tags = ClientTags { datacenter, node_id, ..ClientTags::default() };
+    options.tags = tags.to_tags();
+    options
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_consul_server_takes_ours_for_a_client_and_its_events_arrive() {
+    const ID: &str = "11111111-2222-3333-4444-555555555555";
+    let Some(consul) = consul() else { return };
+    let ip = own_ip();
+    let folder = tempfile::tempdir().unwrap();
+    let log = std::fs::File::create(folder.path().join("log")).unwrap();
+    let mut command = std::process::Command::new(&consul);
+    command.args(["agent", "-dev", "-node=real", "-hcl=performance { raft_multiplier = 1 }"]);
+    command.arg(format!("-bind={ip}")).arg(format!("-client={ip}"));
+    let child = command.stdout(log).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let _ended = Ended(child);
+    let say = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(&consul);
+        let output = command.args(arguments).env("CONSUL_HTTP_ADDR", format!("{ip}:8500")).output();
+        String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
+    };
+    until("consul answers", async || say(&["members"]).contains("real")).await;
+
+    let ours = start(lan("ours", "dc1", ID)).await;
+    let mut events = ours.events();
+    join(&ours, (ip, 8301).into()).await;
+    let line =
+        || say(&["members"]).lines().find(|line| line.starts_with("ours")).map(str::to_owned);
+    until("consul lists ours", async || line().is_some_and(|line| line.contains("client"))).await;
+    let real = member(&ours, "real").expect("it was joined");
+    let server = Server::from_member(&real).expect("it says that it is a server");
+    assert_eq!((server.datacenter.as_str(), server.address), ("dc1", (ip, 8300).into()));
+    assert_eq!(server.build, Build::new(1, 8, 7));
+
+    // An event of a user, as the agent's event endpoint gets it.
+    until("the event is sent", async || {
+        say(&["event", "-name=deploy", "payload!"]).contains("Event ID")
+    })
+    .await;
+    let named = |event: &Event| matches!(event, Event::User(user) if user.name.starts_with(USER_EVENT_PREFIX));
+    let Event::User(user) = next_event(&mut events, named).await else { unreachable!() };
+    let event = UserEvent::from_wire(&user.payload, user.lamport_time).expect("it is readable");
+    assert_eq!((event.name.as_str(), &event.payload[..]), ("deploy", &b"payload!"[..]));
+
+    // Who is of another datacenter is kept out by both sides; who has an id that is taken, by
+    // ours alone: Consul looks only at those who are offered together.
+    let foreign = start(lan("foreign", "dc2", "22222222-2222-3333-4444-555555555555")).await;
+    let joined = foreign.join(vec![format!("{ip}:8301")]).await;
+    assert!(joined.errors[0].contains("part of wrong datacenter 'dc1'"), "{joined:?}");
+    let twin = start(lan("twin", "dc1", ID)).await;
+    let joined = twin.join(vec![format!("{ip}:8301")]).await;
+    assert!(
+        joined.errors[0].contains(&format!("Member 'ours' has conflicting node ID '{ID}'")),
+        "{joined:?}"
+    );
+    assert!(!say(&["members"]).contains("foreign"));
+    assert_eq!(member(&ours, "twin"), None);
+
+    ours.leave().await.unwrap();
+    until("consul sees it left", async || line().is_some_and(|line| line.contains("left"))).await;
+    for pool in [ours, foreign, twin] {
+        pool.shutdown().await;
+    }
+}
+
+/// A process that ends with the test.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // One that ended already is what is wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

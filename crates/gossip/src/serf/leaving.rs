@@ -118,7 +118,8 @@ impl Serf {
         let intent = Leave { time: core.clock.time(), node: name.to_owned(), prune };
         core.clock.increment();
         core.leave_intent(&intent);
-        if core.members.others_alive(&core.name) {
+        // Also if the only other one is the one in question: it may have something to say.
+        if core.members.others_present(&core.name) {
             let until = now + core.options.timings.broadcast_timeout;
             core.intent_queue.push(None, SerfMessage::Leave(intent).encode(), Some(id.0));
             self.leaving.forced.insert(id.0, (id, until));

@@ -69,8 +69,17 @@ impl Members {
 
     /// Whether anybody but `name` is alive.
     pub(super) fn others_alive(&self, name: &str) -> bool {
+        self.others_are(name, &[MemberStatus::ALIVE])
+    }
+
+    /// Whether anybody but `name` is there, be it that it is about to leave.
+    pub(super) fn others_present(&self, name: &str) -> bool {
+        self.others_are(name, &[MemberStatus::ALIVE, MemberStatus::LEAVING])
+    }
+
+    fn others_are(&self, name: &str, statuses: &[MemberStatus]) -> bool {
         let mut others = self.known.iter().filter(|(other, _)| *other != name);
-        others.any(|(_, known)| known.member.status == MemberStatus::ALIVE)
+        others.any(|(_, known)| statuses.contains(&known.member.status))
     }
 
     /// When a member is to be pruned.

@@ -1,0 +1,283 @@
+//! One node, told things message by message.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gossip::memberlist;
+use gossip::serf::{Action, Event, Options, Serf};
+use gossip::wire::message::{Alive, Dead, Message as _};
+use gossip::wire::serf::{
+    Join, Leave, Query, QueryResponse, Relay, SerfMessage, UserEvent, encode_tags,
+};
+use gossip::wire::{MessageType, Versions};
+use types::user_event::LamportTime;
+
+use super::network::addr;
+
+struct Bench {
+    serf: Serf,
+    now: Instant,
+    reports: Vec<String>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let now = crate::start();
+        let list = memberlist::Options::new("me", addr(1), 1);
+        let serf = Serf::new(Options::new(list, 1), now).unwrap();
+        let mut bench = Self { serf, now, reports: Vec::new() };
+        bench.drain();
+        bench
+    }
+
+    /// All that happened, as packets' receivers and events.
+    fn drain(&mut self) -> (Vec<(SocketAddr, Bytes)>, Vec<Event>) {
+        let (mut packets, mut events) = (Vec::new(), Vec::new());
+        while let Some(action) = self.serf.poll_action() {
+            match action {
+                Action::Packet { to, plain } => packets.push((to, plain)),
+                Action::Event(event) => events.push(event),
+                Action::Report(report) => self.reports.push(report.to_string()),
+                _ => {}
+            }
+        }
+        (packets, events)
+    }
+
+    fn packet(&mut self, bytes: &[u8]) {
+        self.serf.handle_packet(addr(9), bytes, self.now);
+        // Membership and user messages wait for the next turn of the machine.
+        self.serf.handle_timeout(self.now);
+    }
+
+    fn tell(&mut self, message: &SerfMessage) {
+        self.packet(&[&[MessageType::User as u8], &message.encode()[..]].concat());
+    }
+
+    fn alive(&mut self, name: &str, host: u8, incarnation: u32) {
+        let meta = encode_tags(&[("role".to_owned(), "x".to_owned())].into());
+        let alive = Alive {
+            addr: Some(addr(host).ip()),
+            port: addr(host).port(),
+            incarnation,
+            meta: meta.as_ref().into(),
+            node: name.into(),
+            versions: Some(Versions::CONSUL),
+        };
+        self.packet(&alive.encode());
+    }
+
+    fn dead(&mut self, name: &str, incarnation: u32) {
+        let dead = Dead { from: "other".into(), incarnation, node: name.into() };
+        self.packet(&dead.encode());
+    }
+
+    fn join(&mut self, name: &str, time: u64) {
+        let time = LamportTime(time);
+        self.tell(&SerfMessage::Join(Join { time, node: name.to_owned() }));
+    }
+
+    fn leave(&mut self, name: &str, time: u64, prune: bool) {
+        let time = LamportTime(time);
+        self.tell(&SerfMessage::Leave(Leave { time, node: name.to_owned(), prune }));
+    }
+
+    fn status(&self, name: &str) -> &'static str {
+        let member = self.serf.members().find(|member| member.name == name);
+        member.map_or("none", |member| member.status.as_str())
+    }
+}
+
+#[test]
+fn the_later_intent_counts_whichever_comes_first() {
+    let mut bench = Bench::new();
+    bench.alive("a", 2, 1);
+    assert_eq!(bench.status("a"), "alive");
+    bench.leave("a", 5, false);
+    assert_eq!(bench.status("a"), "leaving");
+    bench.join("a", 4);
+    assert_eq!(bench.status("a"), "leaving");
+    bench.join("a", 6);
+    assert_eq!(bench.status("a"), "alive");
+    bench.leave("a", 5, false);
+    assert_eq!(bench.status("a"), "alive");
+    bench.leave("a", 7, false);
+    bench.dead("a", 1);
+    assert_eq!(bench.status("a"), "left");
+}
+
+#[test]
+fn an_intent_that_overtakes_its_member_waits_for_it() {
+    let mut bench = Bench::new();
+    bench.leave("a", 5, false);
+    bench.join("a", 4);
+    bench.alive("a", 2, 1);
+    assert_eq!(bench.status("a"), "leaving");
+    bench.join("b", 5);
+    bench.leave("b", 5, false);
+    bench.alive("b", 3, 1);
+    assert_eq!(bench.status("b"), "alive");
+    bench.leave("b", 5, false);
+    assert_eq!(bench.status("b"), "alive", "the join at this time was heard first");
+    // Not for ever.
+    bench.leave("c", 50, false);
+    bench.now += Duration::from_secs(400);
+    bench.serf.handle_timeout(bench.now);
+    bench.alive("c", 4, 1);
+    assert_eq!(bench.status("c"), "alive");
+}
+
+#[test]
+fn a_failed_member_of_which_somebody_says_that_it_left_has_left() {
+    let mut bench = Bench::new();
+    bench.alive("a", 2, 1);
+    bench.dead("a", 1);
+    assert_eq!(bench.status("a"), "failed");
+    bench.drain();
+    bench.leave("a", 3, false);
+    assert_eq!(bench.status("a"), "left");
+    let (_, events) = bench.drain();
+    assert!(matches!(&events[..], [Event::MemberLeave(member)] if member.name == "a"));
+    bench.leave("a", 4, true);
+    assert_eq!(bench.status("a"), "none");
+    let (_, events) = bench.drain();
+    assert!(matches!(&events[..], [Event::MemberReap(member)] if member.name == "a"));
+}
+
+#[test]
+fn a_member_that_is_to_be_pruned_while_it_leaves_has_time_to_go_or_to_come_back() {
+    let mut bench = Bench::new();
+    for (name, host) in [("a", 2), ("b", 3)] {
+        bench.alive(name, host, 1);
+        bench.leave(name, 5, true);
+        assert_eq!(bench.status(name), "leaving");
+    }
+    bench.join("b", 6);
+    bench.now += Duration::from_secs(8);
+    bench.serf.handle_timeout(bench.now);
+    assert_eq!((bench.status("a"), bench.status("b")), ("none", "alive"));
+}
+
+#[test]
+fn what_others_say_of_our_own_leave_is_refuted() {
+    let mut bench = Bench::new();
+    bench.leave("me", 9, false);
+    assert_eq!(bench.status("me"), "alive");
+    bench.drain();
+    assert_eq!(bench.reports, ["EventMemberJoin: me 10.0.0.1", "Refuting an older leave intent"]);
+    assert_eq!(bench.serf.stats().intent_queue, 1);
+    // The refutation is later.
+    assert_eq!(bench.serf.stats().member_time, 11);
+}
+
+#[test]
+fn messages_are_passed_on_once_and_copies_are_not() {
+    let mut bench = Bench::new();
+    bench.alive("a", 2, 1);
+    let event = |time, payload: &'static str| {
+        SerfMessage::UserEvent(UserEvent {
+            coalesce: false,
+            time: LamportTime(time),
+            name: "deploy".to_owned(),
+            payload: Bytes::from(payload).into(),
+        })
+    };
+    for _ in 0..3 {
+        bench.tell(&event(4, "x"));
+        bench.tell(&event(4, "y"));
+        bench.join("a", 3);
+    }
+    let stats = bench.serf.stats();
+    assert_eq!((stats.event_queue, stats.intent_queue), (2, 1));
+    assert_eq!((stats.event_time, stats.member_time), (5, 4));
+    let (_, events) = bench.drain();
+    assert_eq!(events.iter().filter(|event| matches!(event, Event::User(_))).count(), 2);
+    // Far in the past.
+    bench.tell(&event(1000, "z"));
+    bench.drain();
+    bench.tell(&event(5, "old"));
+    let (_, events) = bench.drain();
+    assert!(events.is_empty());
+    assert_eq!(
+        bench.reports.last().map(String::as_str),
+        Some("received old event deploy from time 5 (current: 1001)")
+    );
+}
+
+#[test]
+fn a_query_that_is_not_to_be_passed_on_is_not_and_one_for_others_is() {
+    let mut bench = Bench::new();
+    bench.alive("a", 2, 1);
+    let query = |id, flags, filter: Option<gossip::wire::serf::Filter>| {
+        SerfMessage::Query(Query {
+            addr: Some(addr(2).ip()),
+            port: addr(2).port(),
+            source_node: "a".to_owned(),
+            id,
+            flags,
+            filters: filter.iter().map(gossip::wire::serf::Filter::encode).collect(),
+            time: LamportTime(7),
+            name: "load".to_owned(),
+            timeout: 1_000_000_000,
+            ..Query::default()
+        })
+    };
+    let asked = |bench: &mut Bench| {
+        let (packets, events) = bench.drain();
+        let queries = events.iter().filter(|event| matches!(event, Event::Query(_))).count();
+        let acks = packets.iter().filter(|(to, _)| *to == addr(2)).count();
+        (queries, acks, bench.serf.stats().query_queue)
+    };
+    bench.drain();
+    bench.tell(&query(1, 2, None));
+    assert_eq!(asked(&mut bench), (1, 0, 0));
+    bench.tell(&query(2, 1, None));
+    bench.tell(&query(2, 1, None));
+    assert_eq!(asked(&mut bench), (1, 1, 1));
+    let nodes = gossip::wire::serf::Filter::Nodes(vec!["you".to_owned()]);
+    bench.tell(&query(3, 1, Some(nodes)));
+    assert_eq!(asked(&mut bench), (0, 0, 2));
+    // A filter that cannot be used lets nobody through.
+    let expression = "(".repeat(40);
+    let bad = gossip::wire::serf::Filter::Tag { tag: "role".to_owned(), expression };
+    bench.tell(&query(4, 1, Some(bad)));
+    assert_eq!(asked(&mut bench), (0, 0, 3));
+    assert!(bench.reports.last().unwrap().starts_with("query has a filter that cannot be used"));
+}
+
+#[test]
+fn nobody_is_reached_through_this_node_who_is_no_member() {
+    let mut bench = Bench::new();
+    bench.alive("a", 2, 1);
+    bench.drain();
+    let response = SerfMessage::QueryResponse(QueryResponse::default()).encode();
+    let relay = |host, message: &Bytes| {
+        SerfMessage::Relay(Relay {
+            to: Some(addr(host)),
+            to_name: "a".to_owned(),
+            message: message.clone(),
+        })
+    };
+    let mut sent = |host, message| {
+        bench.tell(&relay(host, message));
+        let (packets, _) = bench.drain();
+        packets.into_iter().filter(|(to, _)| *to == addr(host)).collect::<Vec<_>>()
+    };
+    let passed = sent(2, &response);
+    assert_eq!(passed, [(addr(2), [&[8], &response[..]].concat().into())]);
+    assert_eq!(sent(5, &response), []);
+    let event = SerfMessage::UserEvent(UserEvent::default()).encode();
+    assert_eq!(sent(2, &event), []);
+}
+
+#[test]
+fn no_message_is_too_strange() {
+    let mut bench = Bench::new();
+    for kind in 0..=20_u8 {
+        for body in [&b""[..], b"\xc0", b"\x80", b"\x90", b"\xff\xff", b"\xdf\xff\xff\xff\xff"] {
+            bench.packet(&[&[8, kind], body].concat());
+        }
+    }
+    assert_eq!(bench.status("me"), "alive");
+}
