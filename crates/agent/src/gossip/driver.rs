@@ -27,7 +27,7 @@ use super::error::StartError;
 use super::files::Files;
 use super::options::PoolOptions;
 use super::stream::{Accepted, Exchange};
-use super::telemetry::Telemetry;
+use super::telemetry::{Complaints, Telemetry};
 use super::{nonce, now};
 
 /// Streams from others at a time. More are closed without an answer, as by memberlist.
@@ -111,6 +111,7 @@ pub(super) struct Driver {
     allowed_networks: Vec<IpNet>,
     stream_timeout: Duration,
     telemetry: Telemetry,
+    complaints: Complaints,
     streams: JoinSet<()>,
     accepting: Arc<Semaphore>,
     stream_events: (mpsc::Sender<StreamEvent>, mpsc::Receiver<StreamEvent>),
@@ -169,6 +170,7 @@ impl Driver {
             allowed_networks: options.allowed_networks.clone(),
             stream_timeout: options.timings.stream_timeout,
             telemetry,
+            complaints: Complaints::new(),
             streams: JoinSet::new(),
             accepting: Arc::new(Semaphore::new(ACCEPTED_MAX)),
             stream_events: mpsc::channel(STREAM_EVENTS_MAX),
@@ -327,12 +329,14 @@ impl Driver {
         self.telemetry.stream_accepted();
         self.telemetry.log_network(Level::Debug, &format!("Stream connection from={from}"));
         if !self.is_allowed(from.ip()) {
-            let text = format!("Refusing connection from={from}: not in an allowed network");
-            return self.telemetry.log_network(Level::Error, &text);
+            return self.complain(|| {
+                format!("Refusing connection from={from}: not in an allowed network")
+            });
         }
         let Ok(permit) = Arc::clone(&self.accepting).try_acquire_owned() else {
-            let text = format!("Too many streams at a time: closing the one from={from}");
-            return self.telemetry.log_network(Level::Error, &text);
+            return self.complain(|| {
+                format!("Too many streams at a time: closing the one from={from}")
+            });
         };
         let accepted = Accepted {
             stream,
@@ -378,10 +382,7 @@ impl Driver {
                 let plain = plain.into_owned();
                 self.serf.handle_packet(from, &plain, now());
             }
-            Err(error) => {
-                let text = format!("Decrypt packet failed: {error} from={from}");
-                self.telemetry.log_network(Level::Error, &text);
-            }
+            Err(error) => self.complain(|| format!("Decrypt packet failed: {error} from={from}")),
         }
     }
 
@@ -421,6 +422,9 @@ impl Driver {
                     };
                     self.serf.handle_persisted(change, written, now());
                 }
+                Action::Report(report) if report.level() >= Level::Warn => {
+                    self.complaints.say(self.telemetry, |telemetry| telemetry.report(&report));
+                }
                 Action::Report(report) => self.telemetry.report(&report),
                 Action::Measure(measure) => self.telemetry.measure(&measure),
                 Action::Shutdown => course = Course::End,
@@ -428,6 +432,12 @@ impl Driver {
         }
         self.telemetry.health(self.serf.health_score());
         course
+    }
+
+    fn complain(&mut self, text: impl FnOnce() -> String) {
+        self.complaints.say(self.telemetry, |telemetry| {
+            telemetry.log_network(Level::Error, &text());
+        });
     }
 
     async fn send(&mut self, to: SocketAddr, plain: &[u8]) {

@@ -1,12 +1,46 @@
 //! What a pool tells of itself: lines under Consul's names, and metrics.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gossip::serf::{Event, Level, Measure, Report};
 use telemetry::names;
 use types::member::{Member, MemberStatus};
 
 use super::options::PoolKind;
+
+/// Complaints in a second; more are only counted. Anybody can make this agent complain.
+const COMPLAINTS_MAX: u32 = 100;
+
+/// What others did wrong, said no more often than somebody can read.
+#[derive(Debug)]
+pub(super) struct Complaints {
+    second: Instant,
+    said: u32,
+    unsaid: u64,
+}
+
+impl Complaints {
+    pub(super) fn new() -> Self {
+        Self { second: Instant::now(), said: 0, unsaid: 0 }
+    }
+
+    /// Says it, unless there were too many in this second.
+    pub(super) fn say(&mut self, telemetry: Telemetry, say: impl FnOnce(&Telemetry)) {
+        if self.second.elapsed() >= Duration::from_secs(1) {
+            if self.unsaid > 0 {
+                let text = format!("{} more lines were left out", self.unsaid);
+                telemetry.log_network(Level::Warn, &text);
+            }
+            *self = Self::new();
+        }
+        if self.said == COMPLAINTS_MAX {
+            self.unsaid += 1;
+        } else {
+            self.said += 1;
+            say(&telemetry);
+        }
+    }
+}
 
 /// Says what happens in one pool.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,7 @@ mod msgpack;
 mod query_template;
 mod raft_wire;
 mod requests;
+mod serf;
 mod snapshot;
 mod wal;
 
@@ -74,6 +75,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("gossip_packet", gossip::check_packet, &[]).made_by(gossip::made_packets),
     Target::new("gossip_stream", gossip::check_stream, &[]).made_by(gossip::made_streams),
     Target::new("gossip_serf", gossip::check_serf, &[]).made_by(gossip::made_serf),
+    Target::new("serf", serf::check, &[]).made_by(serf::made),
+    Target::new("serf_files", serf::check_files, serf::FILE_WORDS),
 ];
 
 /// The target of a name.

@@ -272,10 +272,11 @@ impl Network {
                     SnapshotWrite::Append(lines) | SnapshotWrite::AppendAndSync(lines),
                 ) => host.snapshot.push_str(&lines),
                 Action::PersistKeyring(change, file) => {
-                    let written = match host.disk_full {
-                        true => Err("no space left on device".to_owned()),
-                        false => Ok(host.keyring = Some(file.0)),
-                    };
+                    let full = host.disk_full.then(|| "no space left on device".to_owned());
+                    if full.is_none() {
+                        host.keyring = Some(file.0);
+                    }
+                    let written = full.map_or(Ok(()), Err);
                     serf.handle_persisted(change, written, self.now);
                 }
                 Action::Report(report) => {

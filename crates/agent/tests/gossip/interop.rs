@@ -1,10 +1,5 @@
 //! Pools of ours together with real agents of serf and Consul, where these are on this machine.
 
-#[path = "support/pool.rs"]
-mod pool;
-#[path = "support/serf.rs"]
-mod serf;
-
 use std::path::PathBuf;
 
 use agent::gossip::{Pool, PoolOptions};
@@ -12,10 +7,11 @@ use bytes::Bytes;
 use gossip::consul::{Build, ClientTags, MergeRules, Server, USER_EVENT_PREFIX};
 use gossip::serf::{Event, KeyOperation};
 use gossip::wire::Key;
-use pool::{join, member, next_event, options, own_ip, start, until, until_status};
-use serf::Agent;
 use types::SecretId;
 use types::user_event::UserEvent;
+
+use super::pool::{join, member, next_event, options, own_ip, start, until, until_status};
+use super::serf::{self, Agent};
 
 const KEY: &str = "pUqJrVyVRj5jsiYEkM/tFQ==";
 const OTHER_KEY: &str = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
