@@ -470,6 +470,10 @@ metrics! {
     MEMBERLIST_MSG_SUSPECT: Counter = "memberlist.msg.suspect" ["network"];
     /// Messages about members that failed.
     MEMBERLIST_MSG_DEAD: Counter = "memberlist.msg.dead" ["network"];
+    /// Probes that took longer because this agent takes itself to be unwell.
+    MEMBERLIST_DEGRADED_PROBE: Counter = "memberlist.degraded.probe" ["network"];
+    /// Members that failed with fewer confirmations than expected.
+    MEMBERLIST_DEGRADED_TIMEOUT: Counter = "memberlist.degraded.timeout" ["network"];
     /// Bytes sent in datagrams.
     MEMBERLIST_UDP_SENT: Counter = "memberlist.udp.sent" ["network"];
     /// Bytes received in datagrams.
@@ -526,9 +530,6 @@ pub static LATER: &[&MetricName] = &[
     RAFT_WAL_SEGMENT_ROTATIONS.metric(),
     RAFT_WAL_STABLE_GETS.metric(),
     RAFT_WAL_LAST_SEGMENT_AGE_SECONDS.metric(),
-    MEMBERLIST_MSG_ALIVE.metric(),
-    MEMBERLIST_MSG_SUSPECT.metric(),
-    MEMBERLIST_MSG_DEAD.metric(),
     MEMBERLIST_GOSSIP.metric(),
     MEMBERLIST_PROBE_NODE.metric(),
 ];

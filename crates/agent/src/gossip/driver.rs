@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gossip::consul::Tags;
-use gossip::memberlist::ExchangeId;
+use gossip::memberlist::{Counts, ExchangeId};
 use gossip::serf::{
     Action, Event, HasLeft, Joined, KeyAnswers, KeyOperation, Level, NotBroadcast, OperationId,
     Outcome, QueryTooLarge, Seed, Serf, SnapshotWrite, Stats, TagsTooLong, UserEventError,
@@ -112,6 +112,8 @@ pub(super) struct Driver {
     stream_timeout: Duration,
     telemetry: Telemetry,
     complaints: Complaints,
+    /// What was told of the counts of the machine.
+    counted: Counts,
     streams: JoinSet<()>,
     accepting: Arc<Semaphore>,
     stream_events: (mpsc::Sender<StreamEvent>, mpsc::Receiver<StreamEvent>),
@@ -171,6 +173,7 @@ impl Driver {
             stream_timeout: options.timings.stream_timeout,
             telemetry,
             complaints: Complaints::new(),
+            counted: Counts::default(),
             streams: JoinSet::new(),
             accepting: Arc::new(Semaphore::new(ACCEPTED_MAX)),
             stream_events: mpsc::channel(STREAM_EVENTS_MAX),
@@ -217,6 +220,8 @@ impl Driver {
         self.serf.shutdown();
         self.act(&events).await;
         self.streams.shutdown().await;
+        // The address is free before anybody hears of the end.
+        drop(self);
         // Whoever listens has a handle or is gone.
         let _ = stop.send(true);
         if let Some(stopper) = stopper {
@@ -334,9 +339,8 @@ impl Driver {
             });
         }
         let Ok(permit) = Arc::clone(&self.accepting).try_acquire_owned() else {
-            return self.complain(|| {
-                format!("Too many streams at a time: closing the one from={from}")
-            });
+            return self
+                .complain(|| format!("Too many streams at a time: closing the one from={from}"));
         };
         let accepted = Accepted {
             stream,
@@ -429,6 +433,11 @@ impl Driver {
                 Action::Measure(measure) => self.telemetry.measure(&measure),
                 Action::Shutdown => course = Course::End,
             }
+        }
+        let counts = self.serf.counts();
+        if counts != self.counted {
+            self.telemetry.counts(&self.counted, &counts);
+            self.counted = counts;
         }
         self.telemetry.health(self.serf.health_score());
         course

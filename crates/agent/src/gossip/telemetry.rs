@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use gossip::memberlist::Counts;
 use gossip::serf::{Event, Level, Measure, Report};
 use telemetry::names;
 use types::member::{Member, MemberStatus};
@@ -168,6 +169,18 @@ impl Telemetry {
             let labels = [self.network().into(), state.into()];
             names::MEMBERLIST_NODE_INSTANCES.set(labels, count as f64);
         }
+    }
+
+    /// Tells what was counted since `before`.
+    pub(super) fn counts(&self, before: &Counts, now: &Counts) {
+        let network = || [self.network().into()];
+        names::MEMBERLIST_MSG_ALIVE.increment(network(), now.alive - before.alive);
+        names::MEMBERLIST_MSG_SUSPECT.increment(network(), now.suspect - before.suspect);
+        names::MEMBERLIST_MSG_DEAD.increment(network(), now.dead - before.dead);
+        let probes = now.degraded_probes - before.degraded_probes;
+        names::MEMBERLIST_DEGRADED_PROBE.increment(network(), probes);
+        let timeouts = now.degraded_timeouts - before.degraded_timeouts;
+        names::MEMBERLIST_DEGRADED_TIMEOUT.increment(network(), timeouts);
     }
 
     pub(super) fn health(&self, score: u32) {

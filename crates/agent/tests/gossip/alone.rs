@@ -87,7 +87,8 @@ async fn nobody_from_a_network_that_is_not_allowed_gets_in() {
     until_status(&friend, "stranger", "alive").await;
     // It hears of the stranger, as of the friend, and takes it for nobody.
     friend.set_tags([("after".to_owned(), "1".to_owned())].into()).await.unwrap();
-    let after = || member(&closed, "friend").is_some_and(|friend| friend.tags.contains_key("after"));
+    let after =
+        || member(&closed, "friend").is_some_and(|friend| friend.tags.contains_key("after"));
     until("it hears of the friend", async || after()).await;
     assert_eq!(member(&closed, "stranger"), None);
     for pool in [friend, closed, stranger] {
@@ -112,7 +113,10 @@ async fn whatever_strangers_send_the_pool_goes_on() {
     let address = pool.address();
     let error = poke(address, b"\x0a\x00\x00\x00\x01x").await;
     let error = String::from_utf8_lossy(&error).into_owned();
-    assert!(error.contains("Remote state is encrypted and encryption is not configured"), "{error}");
+    assert!(
+        error.contains("Remote state is encrypted and encryption is not configured"),
+        "{error}"
+    );
     for bytes in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\x06", b"\xf4\x03abc", &[0xff; 4096]] {
         poke(address, bytes).await;
     }

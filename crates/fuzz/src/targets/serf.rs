@@ -125,7 +125,8 @@ impl Node {
 /// Some conversations.
 pub(super) fn made() -> Vec<Vec<u8>> {
     let join = |time, node: &str| SerfMessage::Join(Join { time, node: node.to_owned() });
-    let leave = |time, node: &str, prune| SerfMessage::Leave(Leave { time, node: node.to_owned(), prune });
+    let leave =
+        |time, node: &str, prune| SerfMessage::Leave(Leave { time, node: node.to_owned(), prune });
     let event = |time| {
         SerfMessage::UserEvent(UserEvent { time, name: "e".to_owned(), ..UserEvent::default() })
     };
@@ -150,11 +151,7 @@ pub(super) fn made() -> Vec<Vec<u8>> {
     };
     let key = SerfMessage::KeyRequest(KeyRequest { key: Bytes::from_static(&[9; 16]) }).encode();
     let response = SerfMessage::QueryResponse(QueryResponse::default());
-    let relay = Relay {
-        to: Some(address(2)),
-        to_name: "a".to_owned(),
-        message: response.encode(),
-    };
+    let relay = Relay { to: Some(address(2)), to_name: "a".to_owned(), message: response.encode() };
     let first = LamportTime(2);
     let last = LamportTime(u64::MAX);
     let conversations = [

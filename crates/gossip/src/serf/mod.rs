@@ -364,6 +364,11 @@ impl Serf {
         self.list.health_score()
     }
 
+    /// What the machine underneath counted since the beginning.
+    pub fn counts(&self) -> memberlist::Counts {
+        self.list.counts()
+    }
+
     /// What `consul info` shows.
     pub fn stats(&self) -> Stats {
         let core = &self.core;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use types::member::MemberStatus;
 use types::user_event::LamportTime;
 
-use crate::memberlist::Warning;
+use crate::memberlist::{self, Warning};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,16 +155,10 @@ impl Report {
 }
 
 fn level(warning: &Warning) -> Level {
-    match warning {
-        Warning::AddressUpdated { .. } | Warning::Suspect { .. } | Warning::Failed { .. } => {
-            Level::Info
-        }
-        Warning::Packet { .. }
-        | Warning::Message { .. }
-        | Warning::Conflict { .. }
-        | Warning::PushPull { .. }
-        | Warning::Merge { .. } => Level::Error,
-        _ => Level::Warn,
+    match warning.level() {
+        memberlist::Level::Info => Level::Info,
+        memberlist::Level::Warn => Level::Warn,
+        memberlist::Level::Error => Level::Error,
     }
 }
 
