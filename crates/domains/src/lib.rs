@@ -3,7 +3,7 @@
 //! A folder holds everything about its resource, under the same file names
 //! everywhere: `mod.rs` (what it is, its invariants), `table.rs`, `command.rs`
 //! (what changes it), `query.rs` (what reads it), `endpoint.rs` (its HTTP routes),
-//! `access.rs` (who may). It becomes part of the system by one line in [`ALL`].
+//! `remote.rs` (its methods on the server port), `access.rs` (who may). It becomes part of the system by one line in [`ALL`].
 //!
 //! A domain may change the rows of another that stands to its right in this order:
 //! `txn` → `catalog` → `session` → `kv`, `prepared_query`, and `catalog` → `coordinate`. Any

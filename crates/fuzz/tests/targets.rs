@@ -37,7 +37,7 @@ macro_rules! fuzz {
 
 fuzz! {
     filter hcl json config template dns http_path kv catalog txn prepared_query query_template
-    log_command json_struct msgpack raft_configuration raft_wire wal_log wal_stable wal_snapshot snapshot
+    log_command json_struct msgpack raft_configuration raft_wire remote wal_log wal_stable wal_snapshot snapshot
     archive flags duration service_definition
     log_line gossip_packet gossip_stream gossip_serf serf serf_files
 }

@@ -28,6 +28,11 @@ impl Near {
         Self { datacenter: String::new(), node: name.into() }
     }
 
+    /// Near this node of this datacenter.
+    pub fn in_datacenter(datacenter: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { datacenter: datacenter.into(), node: name.into() }
+    }
+
     /// What an HTTP request says.
     pub fn parse(request: &Request) -> Self {
         let node = match request.params.text("near") {
@@ -35,15 +40,14 @@ impl Near {
             Self::AGENT => request.agent.node.as_str(),
             name => name,
         };
-        let datacenter = request.agent.datacenter.as_str();
-        Self { datacenter: datacenter.to_owned(), node: node.to_owned() }
+        Self::in_datacenter(request.agent.datacenter.as_str(), node)
     }
 
     /// What another agent says: nothing is near a node without its datacenter.
     pub(crate) fn of_source(source: QuerySource) -> Self {
         match source.datacenter.is_empty() || source.node.is_empty() {
             true => Self::default(),
-            false => Self { datacenter: source.datacenter, node: source.node },
+            false => Self::in_datacenter(source.datacenter, source.node),
         }
     }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use contract::remote::{
-    CommandMethod, Nothing, QueryMethod, QueryOptions, RemoteCommand, ReplyReader, encode,
-    nil_if_empty, reading, with_token,
+    CommandMethod, Nothing, QueryMethod, QueryOptions, RemoteCommand, ReplyReader, decode_args,
+    encode, header, nil_if_empty, reading, with_token,
 };
-use contract::{CallError, MethodDef, ReadFacts};
+use contract::{CallError, Command, MethodClass, MethodDef, ReadFacts, RemoteCall};
 use serde::{Deserialize, Serialize};
 use types::coordinate::{Coordinate, NodeCoordinate};
 use types::{Datacenter, NodeName, SecretId};
@@ -17,7 +17,7 @@ use super::query::{CoordinatesOfNode, CoordinatesOfNodes};
 use crate::requests::{DcRequest, NodeRequest};
 
 pub(super) const METHODS: &[MethodDef] = &[
-    MethodDef::write::<CoordinateUpdate>(),
+    MethodDef::of(CoordinateUpdate::NAME, MethodClass::Write, decode_update),
     MethodDef::read::<CoordinatesOfNodes>(),
     MethodDef::read::<CoordinatesOfNode>(),
 ];
@@ -55,6 +55,14 @@ impl CommandMethod for CoordinateUpdate {
     fn reply_reader(&self) -> ReplyReader<()> {
         reading(Self::METHOD, |Nothing {}| Ok(()))
     }
+}
+
+fn decode_update(args: &[u8]) -> Result<RemoteCall, CallError> {
+    let update: CoordinateUpdate = decode_args(args)?;
+    if update.coord.is_none() {
+        return Err(CallError::bad_request("Missing coordinate"));
+    }
+    Ok(RemoteCall::write(update, header(args)?.token))
 }
 
 /// `IndexedCoordinates`.

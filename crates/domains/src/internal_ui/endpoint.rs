@@ -40,7 +40,7 @@ fn node(request: &Request) -> Result<Call, CallError> {
 fn services(request: &Request) -> Result<Call, CallError> {
     let options = request.read_options()?;
     let peer = request.params.text("peer").to_owned();
-    let query = ServiceDump { peer, filter: RowFilter::parse(request) };
+    let query = ServiceDump { peer, kind: None, filter: RowFilter::parse(request) };
     Ok(Call::read(query, options).with_facts_of_errors())
 }
 

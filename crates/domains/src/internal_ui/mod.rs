@@ -7,14 +7,15 @@
 mod endpoint;
 mod nodes;
 mod overview;
+mod remote;
 mod services;
 mod summary;
 mod topology;
 
-pub use nodes::{NodeDump, NodeInfo};
-pub use overview::CatalogOverview;
-pub use services::{ExportedServices, ServiceDump};
-pub use topology::ServiceTopology;
+pub use nodes::{NodeDump, NodeInfo, NodeRow};
+pub use overview::{CatalogOverview, Overview};
+pub use services::{ExportedServices, ServiceDump, ServiceNames, Services};
+pub use topology::{ServiceTopology, Topology};
 
 use contract::Domain;
 
@@ -25,7 +26,7 @@ pub const DOMAIN: Domain = Domain {
     commands: &[],
     records: &[],
     routes: endpoint::ROUTES,
-    methods: &[],
+    methods: remote::METHODS,
 };
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use acl::{Authorizer, PermissionDenied};
 use contract::{CallError, Found, Pruned, Query};
 use filter::{Field, ListOf, Schema, schemas};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use store::{Reader, State};
 use types::catalog::{Meta, Node, NodeService};
 use types::check::HealthCheck;
@@ -33,8 +33,8 @@ pub struct NodeInfo {
 }
 
 /// A node with its instances and its checks.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct NodeRow {
     #[serde(rename = "ID")]
     id: NodeId,
@@ -126,8 +126,6 @@ fn keep_visible(who: &Authorizer, rows: Vec<NodeRow>) -> Pruned<Vec<NodeRow>> {
     kept
 }
 
-impl contract::remote::RemoteQuery for NodeDump {}
-
 impl Query for NodeDump {
     const NAME: &'static str = "Internal.NodeDump";
     type Reply = Vec<NodeRow>;
@@ -152,8 +150,6 @@ impl Query for NodeDump {
         Ok(reply)
     }
 }
-
-impl contract::remote::RemoteQuery for NodeInfo {}
 
 impl Query for NodeInfo {
     const NAME: &'static str = "Internal.NodeInfo";

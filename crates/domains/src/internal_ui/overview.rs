@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use acl::{Authorizer, Permission, PermissionDenied, Resource};
 use contract::{Found, Pruned, Query};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::Reader;
 use types::check::{HealthCheck, Status};
 
@@ -16,8 +16,8 @@ use crate::catalog::{CHECKS, CHECKS_BY_INSTANCE, NODES, instance_key};
 pub struct CatalogOverview;
 
 /// The answer to [`CatalogOverview`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub struct Overview {
     nodes: Vec<Counts>,
     services: Vec<Counts>,
@@ -26,8 +26,8 @@ pub struct Overview {
 
 /// How many there are, and how many in each status. What has several checks is as bad as
 /// the worst of them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Counts {
     /// What is counted; all nodes are counted as one.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -75,8 +75,6 @@ fn worst<'c>(checks: impl Iterator<Item = &'c HealthCheck>) -> Status {
     }
     worst
 }
-
-impl contract::remote::RemoteQuery for CatalogOverview {}
 
 impl Query for CatalogOverview {
     const NAME: &'static str = "Internal.CatalogOverview";

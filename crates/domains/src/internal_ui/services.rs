@@ -3,9 +3,10 @@
 use acl::{Authorizer, PermissionDenied};
 use contract::{CallError, Found, Pruned, Query};
 use filter::schemas;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use store::{Reader, State};
-use types::catalog::CheckServiceNode;
+use types::ServiceName;
+use types::catalog::{CheckServiceNode, GatewayService};
 
 use super::summary::{ServiceSummary, Summaries};
 use crate::catalog::{NODES, RowFilter, SERVICES, node_key};
@@ -17,32 +18,44 @@ pub struct ServiceDump {
     /// The cluster peer whose services are asked for; there are none, and so none of
     /// their services.
     pub peer: String,
+    /// The only kind of instances that counts, empty for those of no special kind.
+    pub kind: Option<String>,
     /// `filter=`, applied to instances.
     pub filter: RowFilter,
 }
 
-/// The answer to [`ServiceDump`], before and after it is boiled down.
-#[derive(Clone, Debug, Serialize)]
-#[serde(untagged)]
-pub enum Services {
-    /// The instances, while it is decided which count.
-    #[serde(skip)]
-    Instances(Vec<CheckServiceNode>),
-    /// What is shown.
-    Listings(Vec<ServiceListing>),
+/// The answer to [`ServiceDump`]: instances, and what is behind gateways. What is shown are
+/// the services that these make.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Services {
+    /// The instances, in the order of nodes.
+    pub nodes: Vec<CheckServiceNode>,
+    /// Links of gateways to services. They are made by config entries, of which there are
+    /// none yet.
+    pub gateways: Vec<GatewayService>,
 }
 
 /// A service in the list of all.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct ServiceListing {
+struct ServiceListing {
     #[serde(flatten)]
     summary: ServiceSummary,
     connected_with_proxy: bool,
     connected_with_gateway: bool,
 }
 
-impl contract::remote::RemoteQuery for ServiceDump {}
+impl Serialize for Services {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let summaries = Summaries::of(&self.nodes);
+        serializer.collect_seq(summaries.names().map(|name| {
+            let (summary, connected_with_proxy) = summaries.get(name);
+            let connected_with_gateway =
+                self.gateways.iter().any(|link| link.service.name.as_str() == name);
+            ServiceListing { summary, connected_with_proxy, connected_with_gateway }
+        }))
+    }
+}
 
 impl Query for ServiceDump {
     const NAME: &'static str = "Internal.ServiceDump";
@@ -54,28 +67,24 @@ impl Query for ServiceDump {
 
     fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
         let index = reader.max_index_of(&["services", "nodes", "checks"]);
-        let rows = match self.peer.as_str() {
+        let mut nodes = match self.peer.as_str() {
             "" => instances(reader.unwatched()),
             _ => Vec::new(),
         };
-        Found::new(index, Services::Instances(rows))
+        if let Some(kind) = &self.kind {
+            nodes.retain(|row| row.service.kind == *kind);
+        }
+        Found::new(index, Services { nodes, gateways: Vec::new() })
     }
 
     fn prune(&self, who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply> {
-        let Services::Instances(rows) = reply else { return Pruned::nothing(reply) };
-        let kept = health::keep_visible(who, rows);
-        Pruned { reply: Services::Instances(kept.reply), removed: kept.removed }
+        let kept = health::keep_visible(who, reply.nodes);
+        Pruned { reply: Services { nodes: kept.reply, ..reply }, removed: kept.removed }
     }
 
-    fn refine(&self, reply: Self::Reply) -> Result<Self::Reply, CallError> {
-        let Services::Instances(mut rows) = reply else { return Ok(reply) };
-        self.filter.keep(&schemas::CHECK_SERVICE_NODE, &mut rows, |row| row)?;
-        let summaries = Summaries::of(&rows);
-        let listing = |name| {
-            let (summary, connected_with_proxy) = summaries.get(name);
-            ServiceListing { summary, connected_with_proxy, connected_with_gateway: false }
-        };
-        Ok(Services::Listings(summaries.names().map(listing).collect()))
+    fn refine(&self, mut reply: Self::Reply) -> Result<Self::Reply, CallError> {
+        self.filter.keep(&schemas::CHECK_SERVICE_NODE, &mut reply.nodes, |row| row)?;
+        Ok(reply)
     }
 }
 
@@ -96,18 +105,31 @@ pub struct ExportedServices {
     pub peer: String,
 }
 
-impl contract::remote::RemoteQuery for ExportedServices {}
+/// The answer to [`ExportedServices`]: their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceNames(pub Vec<ServiceName>);
+
+/// Nothing but the name is known of what somebody else serves.
+impl Serialize for ServiceNames {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|name| ServiceListing {
+            summary: ServiceSummary { name: name.as_str().to_owned(), ..ServiceSummary::default() },
+            connected_with_proxy: false,
+            connected_with_gateway: false,
+        }))
+    }
+}
 
 impl Query for ExportedServices {
     const NAME: &'static str = "Internal.ExportedServicesForPeer";
-    type Reply = Vec<ServiceListing>;
+    type Reply = ServiceNames;
 
     fn authorize(&self, _who: &Authorizer) -> Result<(), PermissionDenied> {
         Ok(())
     }
 
     fn run(&self, reader: &mut Reader<'_>) -> Found<Self::Reply> {
-        Found::new(reader.max_index_of(&["peering"]), Vec::new())
+        Found::new(reader.max_index_of(&["peering"]), ServiceNames::default())
     }
 
     fn prune(&self, _who: &Authorizer, reply: Self::Reply) -> Pruned<Self::Reply> {

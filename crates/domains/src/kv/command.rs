@@ -76,6 +76,13 @@ impl Command for KvCommand {
         })
     }
 
+    fn prepare(&mut self, _leader: &mut LeaderView<'_>) -> Result<(), CallError> {
+        if self.entry.key.is_empty() && self.op != KvOp::DeleteTree {
+            return Err(CallError::failed("Must provide key"));
+        }
+        Ok(())
+    }
+
     /// A key whose lock ended with its session cannot be locked for a while.
     fn answer(&self, leader: &mut LeaderView<'_>) -> Result<Option<bool>, CallError> {
         let locks = self.op == KvOp::Lock && !self.entry.session.is_empty();

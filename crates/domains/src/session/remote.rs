@@ -10,7 +10,7 @@ use contract::remote::{
 use contract::{CallError, MethodClass, MethodDef, ReadFacts, RemoteCall};
 use serde::{Deserialize, Serialize};
 use types::session::Session;
-use types::{Datacenter, NodeName, SecretId, SessionId};
+use types::{Datacenter, Index, NodeName, SecretId, SessionId};
 
 use super::command::{SessionCommand, SessionOp, SessionReply};
 use super::query::{NodeSessions, SessionInfo, Sessions};
@@ -91,7 +91,8 @@ impl CommandMethod for SessionCommand {
             }
             SessionReply::NotFound(_) => {
                 let none: Option<[&Session; 1]> = None;
-                encode_with_facts(&IndexedSessions { sessions: none }, &ReadFacts::default())
+                let facts = ReadFacts { index: Index(1), ..ReadFacts::default() };
+                encode_with_facts(&IndexedSessions { sessions: none }, &facts)
             }
         }
     }

@@ -14,6 +14,7 @@ mod log_line;
 mod msgpack;
 mod query_template;
 mod raft_wire;
+mod remote;
 mod requests;
 mod serf;
 mod snapshot;
@@ -63,6 +64,7 @@ pub const TARGETS: &[Target] = &[
     Target::new("raft_configuration", msgpack::check_configuration, &[])
         .made_by(msgpack::made_configurations),
     Target::new("raft_wire", raft_wire::check, &[]).made_by(raft_wire::made),
+    Target::new("remote", remote::check, &[]).made_by(remote::made),
     Target::new("wal_log", wal::check_log, &[]).made_by(wal::made_edits),
     Target::new("wal_stable", wal::check_stable, &[]).made_by(wal::made_edits),
     Target::new("wal_snapshot", wal::check_snapshot, &[]).made_by(wal::made_edits),
