@@ -1,17 +1,12 @@
-//! Where this agent is in the space of round trips, and how the catalog learns of it.
-//!
-//! There is no gossip yet, and so nobody to measure round trips with: in each pool the
-//! agent has the coordinate of a new node. What gossip measures comes in through
-//! [`lan`] and [`wan`].
+//! How the catalog learns where this agent is in the space of round trips, which gossip
+//! measures.
 
 use std::time::Duration;
 
-use config::RuntimeConfig;
 use contract::ErrorKind;
 use domains::coordinate::CoordinateUpdate;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use types::coordinate::{Coordinate, DatacenterMap, NodeCoordinate};
 
 use crate::process::AgentHandle;
 
@@ -22,38 +17,17 @@ const INTERVAL_MIN: Duration = Duration::from_secs(15);
 /// agents together.
 const UPDATES_PER_SECOND: f64 = 64.0;
 
-/// The agent's coordinate in the LAN pool.
-pub(crate) fn lan() -> Coordinate {
-    Coordinate::fresh()
-}
-
-/// The servers of each datacenter in the WAN pool; without that pool, none.
-pub(crate) fn wan(config: &RuntimeConfig) -> Vec<DatacenterMap> {
-    if config.ports.serf_wan.is_none() {
-        return Vec::new();
-    }
-    let this = NodeCoordinate {
-        node: config.identity.node_name.clone(),
-        segment: String::new(),
-        coord: Some(Coordinate::fresh()),
-    };
-    vec![DatacenterMap {
-        datacenter: config.identity.datacenter.clone(),
-        area_id: "wan".to_owned(),
-        coordinates: vec![this],
-    }]
-}
-
 /// Tells the servers where this agent is, again and again, until `stop`.
-pub(crate) async fn tell(agent: AgentHandle, members: usize, mut stop: watch::Receiver<bool>) {
-    let mut next = Instant::now() + first_wait(members).mul_f64(fastrand::f64());
+pub(crate) async fn tell(agent: AgentHandle, mut stop: watch::Receiver<bool>) {
+    let members = || agent.lan_members().len();
+    let mut next = Instant::now() + first_wait(members()).mul_f64(fastrand::f64());
     loop {
         tokio::select! {
             () = sleep_until(next) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
         tell_once(&agent).await;
-        next = Instant::now() + interval(members).mul_f64(1.0 + fastrand::f64());
+        next = Instant::now() + interval(members()).mul_f64(1.0 + fastrand::f64());
     }
 }
 
@@ -64,7 +38,7 @@ async fn tell_once(agent: &AgentHandle) {
     let update = CoordinateUpdate {
         datacenter: config.identity.datacenter.clone(),
         node: config.identity.node_name.clone(),
-        coord: Some(lan()),
+        coord: Some(agent.pools().coordinate().await),
         ..CoordinateUpdate::default()
     };
     match agent.delegate().write_typed(update, token).await {

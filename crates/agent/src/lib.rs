@@ -12,12 +12,14 @@
 //! - `endpoint`: the HTTP endpoints that are about this agent, not about the state.
 //! - [`dns_server`]: the sockets of the DNS interface.
 //! - `explain`: why a service, a DNS name or a key is seen, or not.
+//! - `pools`: the gossip pools that this agent is in, over [`gossip`]; `retry_join`: joining
+//!   them at the start.
 //! - `user_event`, `remote_exec`: events that users send to all agents, and what some order.
 //! - [`gossip`]: the pools that this agent is in.
 //! - `snapshot_schedule`: snapshots that a server saves by itself.
 //! - `delegate`: what the other parts ask of the cluster; `backend` and `dns_source` go
 //!   through it for HTTP and DNS.
-//! - [`logging`], `banner`, `data_dir`, `dns_metrics`, `environment`, `listeners`, `member`, `settings`, `stats`.
+//! - [`logging`], `banner`, `data_dir`, `dns_metrics`, `environment`, `listeners`, `settings`, `stats`.
 
 mod backend;
 mod banner;
@@ -38,12 +40,13 @@ mod listeners;
 mod local;
 mod local_catalog;
 pub mod logging;
-mod member;
 mod multi_error;
 mod parts;
+mod pools;
 mod process;
 mod reload;
 mod remote_exec;
+mod retry_join;
 mod service_manager;
 mod settings;
 mod snapshot_schedule;

@@ -34,7 +34,7 @@ use crate::logging::Logging;
 use crate::process::AgentHandle;
 use crate::remote_exec::{KvJobStore, RemoteExec};
 use crate::user_event::UserEvents;
-use crate::user_event::broadcast::{Alone, Broadcast};
+use crate::user_event::broadcast::{Broadcast, PoolBroadcast};
 use crate::watches::{WatchSettings, Watches};
 use crate::{coordinate, remote_exec, settings, snapshot_schedule};
 
@@ -59,6 +59,8 @@ pub(crate) struct Parts {
     duties: JoinSet<()>,
     watches: Watches,
     snapshot_schedule: watch::Sender<Option<SnapshotSchedule>>,
+    /// Why nobody could be joined, once there will be no more attempts.
+    join_failed: watch::Receiver<Option<String>>,
 }
 
 impl Parts {
@@ -70,25 +72,25 @@ impl Parts {
     ) -> Result<Self, String> {
         let running = handle.config();
         let delegate = handle.delegate();
-        let (stop_duties, duties_stop) = watch::channel(false);
-        let (_members, members) = watch::channel(handle.lan_members());
+        let (stop_duties, duties_stops) = watch::channel(false);
+        let pools = handle.pools();
+        let members = pools.lan().members();
         let mut duties = JoinSet::new();
         if !running.switches.disable_coordinates {
-            let members = members.borrow().len();
-            duties.spawn(coordinate::tell(handle.clone(), members, duties_stop.clone()));
+            duties.spawn(coordinate::tell(handle.clone(), duties_stops.clone()));
         }
         let (snapshot_schedule, schedules) = watch::channel(running.snapshot_schedule.clone());
         if let Some(server) = delegate.server() {
-            duties.spawn(server::usage::run(server.clone(), members.clone(), duties_stop.clone()));
+            duties.spawn(server::usage::run(server.clone(), members.clone(), duties_stops.clone()));
             duties.spawn(snapshot_schedule::run(
                 server.clone(),
                 running.identity.datacenter.clone(),
                 schedules,
                 handle.snapshots().clone(),
-                duties_stop.clone(),
+                duties_stops.clone(),
             ));
             let own = handle.node();
-            duties.spawn(server::leader::run(server.clone(), own, members, duties_stop));
+            duties.spawn(server::leader::run(server.clone(), own, members, duties_stops.clone()));
         }
 
         let own = delegate.called_by(Caller::Agent);
@@ -96,6 +98,14 @@ impl Parts {
         let options = LocalOptions::new(&running, handle.node(), handle.authorizer().clone())?;
         let local = Local::start(options, Arc::new(catalog)).map_err(|error| error.to_string())?;
         handle.set_local(local.clone());
+        let (join_failure, join_failed) = watch::channel(None);
+        let joins = (handle.clone(), local.clone(), duties_stops.clone());
+        duties.spawn(async move {
+            let (handle, local, stop) = joins;
+            if let Err(error) = handle.pools().run(&handle.config(), &local, stop).await {
+                join_failure.send_replace(Some(error));
+            }
+        });
         let default_wait = running.http.default_query_time.to_std();
         let cache = Arc::new(AgentCache::new(delegate, default_wait));
         let dns = start_dns(&running, &own, &cache).await?;
@@ -108,8 +118,8 @@ impl Parts {
         router.add_local(endpoint::host::routes(handle.authorizer()));
         let explainer = Explainer::new(handle.clone(), local.clone(), Arc::clone(dns.answerer()));
         router.add_local(endpoint::explain::routes(&explainer));
-        let (pool, deliveries) = Alone::new(running.identity.datacenter.clone());
-        let events = user_events(handle, &local, pool);
+        let deliveries = pools.deliveries(&http_stops);
+        let events = user_events(handle, &local);
         router.add_local(endpoint::event::routes(&events));
         let (order_execution, executions) = mpsc::channel(remote_exec::WAITING_MAX);
         let backend =
@@ -166,6 +176,7 @@ impl Parts {
             duties,
             watches,
             snapshot_schedule,
+            join_failed,
         })
     }
 
@@ -183,12 +194,27 @@ impl Parts {
 
     /// Completes if the server cannot go on, with the reason.
     pub(crate) async fn fatal(&self) -> String {
-        let Some(server) = self.handle.delegate().server() else {
-            return std::future::pending().await;
+        let of_server = async {
+            let Some(server) = self.handle.delegate().server() else {
+                return std::future::pending().await;
+            };
+            match server.raft().stopped().await {
+                Some(fatal) => fatal.to_string(),
+                None => std::future::pending().await,
+            }
         };
-        match server.raft().stopped().await {
-            Some(fatal) => fatal.to_string(),
-            None => std::future::pending().await,
+        tokio::select! {
+            error = of_server => error,
+            error = self.handle.pools().fatal() => error,
+        }
+    }
+
+    /// Completes when nobody could be joined in as many attempts as there may be.
+    pub(crate) async fn join_failed(&self) -> String {
+        let mut failed = self.join_failed.clone();
+        match failed.wait_for(Option::is_some).await {
+            Ok(error) => error.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
         }
     }
 
@@ -241,14 +267,18 @@ impl Parts {
         Ok(())
     }
 
-    /// Leaves the cluster. A server that is alone has nobody to drain to.
+    /// Leaves the cluster: done when the others know.
     pub(crate) async fn leave(&mut self) {
         match self.handle.delegate() {
-            Delegate::Server(_) => {
-                tracing::info!(target: "agent.server", "server starting leave");
+            Delegate::Server(server) => {
+                let drain = self.handle.config().leave.drain_time.to_std();
+                server::leave(server, drain).await;
             }
             Delegate::Client(_) => {
                 tracing::info!(target: "agent.client", "client starting leave");
+                if let Err(error) = self.handle.pools().leave().await {
+                    tracing::error!(target: "agent", error, "Error on leave");
+                }
             }
         }
     }
@@ -264,6 +294,8 @@ impl Parts {
         self.local.shutdown().await;
         let _ = self.stop_duties.send(true);
         while self.duties.join_next().await.is_some() {}
+        self.handle.pools().shutdown().await;
+        self.handle.rpc_pool().close();
         match self.handle.delegate() {
             Delegate::Server(_) => tracing::info!(target: "agent", "consul server down"),
             Delegate::Client(_) => tracing::info!(target: "agent", "consul client down"),
@@ -285,11 +317,15 @@ impl Parts {
     }
 }
 
-/// The events of this agent. There is no gossip yet, so it is alone in its pool.
-fn user_events(handle: &AgentHandle, local: &Local, pool: Alone) -> UserEvents {
-    let node = handle.config().identity.node_name.clone();
+/// The events of this agent.
+fn user_events(handle: &AgentHandle, local: &Local) -> UserEvents {
+    let config = handle.config();
+    let node = config.identity.node_name.clone();
     let broadcast: Arc<dyn Broadcast> = match handle.delegate() {
-        Delegate::Server(_) => Arc::new(pool),
+        Delegate::Server(_) => {
+            let (pool, datacenter) = (handle.pools().lan().clone(), &config.identity.datacenter);
+            Arc::new(PoolBroadcast { pool, datacenter: datacenter.clone() })
+        }
         Delegate::Client(client) => Arc::new(client.clone()),
     };
     UserEvents::new(node, local.clone(), handle.authorizer().clone(), broadcast)
@@ -318,13 +354,17 @@ fn text(error: impl std::fmt::Display) -> String {
 }
 
 /// Starts the way into the cluster: a server, or calls of the servers that will be known.
-pub(crate) fn start_delegate(config: &RuntimeConfig, node_id: &NodeId) -> Result<Delegate, String> {
+pub(crate) fn start_delegate(
+    config: &RuntimeConfig,
+    node_id: &NodeId,
+    pool: &rpc::Pool,
+    router: &rpc::Router,
+) -> Result<Delegate, String> {
     if config.server {
         return start_server(config, node_id).map(Delegate::Server);
     }
-    let router = rpc::Router::new(config.identity.datacenter.clone());
-    let pool = rpc::Pool::new(rpc::PoolOptions::default());
-    Ok(Delegate::Client(Client::new(pool, router, settings::client(config))))
+    let options = settings::client(config);
+    Ok(Delegate::Client(Client::new(pool.clone(), router.clone(), options)))
 }
 
 /// Starts the server: its log, its state, its part in the consensus.

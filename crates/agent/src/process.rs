@@ -27,8 +27,8 @@ use crate::environment::read_environment;
 use crate::file_watch::FileWatch;
 use crate::local::Local;
 use crate::logging::{Level, LogFile, Logging, Rotation, Syslog};
-use crate::member;
 use crate::parts::{self, Parts};
+use crate::pools::Pools;
 use crate::reload::Reason;
 use crate::service_manager;
 use crate::settings;
@@ -76,6 +76,8 @@ struct Shared {
     orders: OrderSender,
     authorizer: AuthorizerHook,
     delegate: Delegate,
+    pools: Pools,
+    rpc_pool: rpc::Pool,
     local: OnceLock<Local>,
     snapshots: SharedStatus,
 }
@@ -96,19 +98,26 @@ impl AgentHandle {
         &self.shared.authorizer
     }
 
+    /// The gossip pools.
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.shared.pools
+    }
+
+    /// The connections to servers.
+    pub(crate) fn rpc_pool(&self) -> &rpc::Pool {
+        &self.shared.rpc_pool
+    }
+
     /// This agent in the LAN pool.
     pub(crate) fn lan_member(&self) -> Member {
-        member::lan(&self.config(), self.node_id().as_str())
+        let name = self.config().identity.node_name.clone();
+        let members = self.lan_members();
+        members.into_iter().find(|member| member.name == name.as_str()).unwrap_or_default()
     }
 
-    /// The members of the LAN pool.
+    /// The members of the LAN pool, this agent included.
     pub(crate) fn lan_members(&self) -> Vec<Member> {
-        vec![self.lan_member()]
-    }
-
-    /// The members of the WAN pool.
-    pub(crate) fn wan_members(&self) -> Vec<Member> {
-        member::wan(&self.config(), self.node_id().as_str()).into_iter().collect()
+        self.pools().lan_members()
     }
 
     /// The metadata of this node, as it stands in the catalog.
@@ -370,7 +379,10 @@ async fn start(
     metrics.check_sinks().await.map_err(|error| error.to_string())?;
     let config = Arc::new(ArcSwap::from_pointee(config));
     let authorizer: AuthorizerHook = Arc::new(|_| acl::Authorizer::allow_all());
-    let delegate = parts::start_delegate(&config.load(), &node_id)?;
+    let router = rpc::Router::new(config.load().identity.datacenter.clone());
+    let rpc_pool = rpc::Pool::new(settings::rpc_pool(&config.load()));
+    let delegate = parts::start_delegate(&config.load(), &node_id, &rpc_pool, &router)?;
+    let pools = Pools::start(&config.load_full(), &node_id, router).await?;
     let handle = AgentHandle {
         shared: Arc::new(Shared {
             config: Arc::clone(&config),
@@ -378,6 +390,8 @@ async fn start(
             orders,
             authorizer,
             delegate,
+            pools,
+            rpc_pool,
             local: OnceLock::new(),
             snapshots: SharedStatus::default(),
         }),
@@ -445,7 +459,11 @@ impl Running {
                     Order::Leave => return Ending::Ordered(done),
                 },
                 error = self.parts.fatal() => {
-                    tracing::error!(target: "agent.server", error, "The server cannot go on");
+                    tracing::error!(target: "agent", error, "The agent cannot go on");
+                    return Ending::Abrupt;
+                }
+                error = self.parts.join_failed() => {
+                    tracing::error!(target: "agent", error, "Retry join failed");
                     return Ending::Abrupt;
                 }
                 changed = changed_files(&mut self.files) => {

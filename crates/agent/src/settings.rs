@@ -67,6 +67,14 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
     }
 }
 
+/// How connections to servers are made and kept.
+pub(crate) fn rpc_pool(config: &RuntimeConfig) -> rpc::PoolOptions {
+    match config.server {
+        true => rpc::PoolOptions::server(),
+        false => rpc::PoolOptions::default(),
+    }
+}
+
 /// How a client agent asks its servers.
 pub(crate) fn client(config: &RuntimeConfig) -> ClientOptions {
     let limits = &config.limits;

@@ -54,9 +54,11 @@ pub(crate) async fn gather(agent: &AgentHandle) -> Stats {
         stats.insert("snapshot_schedule", status.figures());
     }
     stats.insert("runtime", runtime());
-    let encrypted = !config.gossip.encrypt.is_empty();
-    stats.insert("serf_lan", pool(1, encrypted));
-    stats.insert("serf_wan", pool(agent.wan_members().len(), encrypted));
+    let pools = agent.pools();
+    stats.insert("serf_lan", pools.lan().stats().await);
+    if let Some(wan) = pools.wan() {
+        stats.insert("serf_wan", wan.stats().await);
+    }
     stats
 }
 
@@ -68,7 +70,7 @@ async fn server_sections(server: &Server, config: &RuntimeConfig, stats: &mut St
         BTreeMap::from([
             ("acl", if config.acl.enabled { "enabled" } else { "disabled" }.to_owned()),
             ("bootstrap", config.bootstrap.bootstrap.to_string()),
-            ("known_datacenters", "1".to_owned()),
+            ("known_datacenters", server.datacenters().len().to_string()),
             ("leader", raft.is_leader().to_string()),
             ("leader_addr", leader),
             ("server", "true".to_owned()),
@@ -101,22 +103,4 @@ fn go_arch() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-fn pool(members: usize, encrypted: bool) -> BTreeMap<&'static str, String> {
-    let zero = || "0".to_owned();
-    BTreeMap::from([
-        ("coordinate_resets", zero()),
-        ("encrypted", encrypted.to_string()),
-        ("event_queue", zero()),
-        ("event_time", "1".to_owned()),
-        ("failed", zero()),
-        ("health_score", zero()),
-        ("intent_queue", zero()),
-        ("left", zero()),
-        ("member_time", "1".to_owned()),
-        ("members", members.to_string()),
-        ("query_queue", zero()),
-        ("query_time", "1".to_owned()),
-    ])
 }

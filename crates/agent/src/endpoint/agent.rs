@@ -1,22 +1,17 @@
 //! `/v1/agent/`: the agent itself. Services and checks have files of their own.
 
-use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
-
 use ::acl::{Permission, Resource};
 use contract::{CallError, Request, Response};
 use http::Method;
 use http_server::{LocalRoute, Reply};
 use serde::Serialize;
 use serde_json::{Value, json as value};
-use tokio::net::TcpStream;
 use types::catalog::Meta;
 use types::coordinate::Coordinate;
 use types::member::Member;
 use types::version::{CONSUL_BUILD_DATE, CONSUL_REVISION, CONSUL_VERSION, PROCONSUL_VERSION};
 
 use super::{handler, json, route};
-use crate::multi_error;
 use crate::process::{AgentHandle, Order};
 
 /// The routes.
@@ -43,7 +38,7 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
         ),
         put(
             "/v1/agent/force-leave/",
-            handler(agent, |agent, request| async move { force_leave(&agent, &request) }),
+            handler(agent, |agent, request| async move { force_leave(&agent, &request).await }),
         ),
         put(
             "/v1/agent/reload",
@@ -108,7 +103,10 @@ async fn show_self(agent: &AgentHandle, request: &Request) -> Result<Reply, Call
             proconsul_version: PROCONSUL_VERSION,
         },
         debug_config: debug_config(&config),
-        coord: (!config.switches.disable_coordinates).then(crate::coordinate::lan),
+        coord: match config.switches.disable_coordinates {
+            true => None,
+            false => Some(agent.pools().coordinate().await),
+        },
         member: agent.lan_member(),
         stats: crate::stats::gather(agent).await,
         meta: Some(agent.node_meta()),
@@ -211,7 +209,11 @@ fn members(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
             "Network segments are not supported in this version of Consul",
         ));
     }
-    let mut members = if wan { agent.wan_members() } else { vec![agent.lan_member()] };
+    // A client knows no other pool than its own.
+    let mut members = match agent.pools().wan() {
+        Some(_) if wan => agent.pools().wan_members(),
+        _ => agent.lan_members(),
+    };
     let who = (agent.authorizer())(&request.token);
     members.retain(|member| who.allows(Permission::read(Resource::Node, &member.name)));
     let filter = request.params.text("filter");
@@ -240,63 +242,23 @@ static MEMBER: filter::Schema<Member> = filter::Schema {
     ],
 };
 
-/// How long an agent that is to be joined may take to answer.
-const JOIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Joining needs gossip, which this version does not have. Whether there is anybody to
-/// join is found out all the same: it is the likelier mistake.
 async fn join(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
     require(agent, request, true)?;
-    let ports = &agent.config().ports;
-    let wan = request.params.has("wan").then(|| ports.serf_wan.unwrap_or(DEFAULT_WAN_PORT));
-    let address = request.tail.as_str();
-    let reason = match dial(address, wan.unwrap_or(ports.serf_lan)).await {
-        Err(reason) => reason,
-        Ok(()) => format!(
-            "Failed to join {address}: this version of Proconsul runs a single server; joining \
-             other agents is not available yet"
-        ),
+    let addresses = vec![request.tail.clone()];
+    let joined = match request.params.has("wan") {
+        true => agent.pools().join_wan(addresses).await,
+        false => agent.pools().join_lan(addresses).await,
     };
-    Err(CallError::failed(multi_error::list(&[reason])))
+    joined.map_err(CallError::failed)?;
+    Ok(Response::ok().into())
 }
 
-/// The port of the WAN pool of an agent that is in none.
-const DEFAULT_WAN_PORT: u16 = 8302;
-
-/// Connects to an address, which may be without a port. The error is Consul's.
-async fn dial(address: &str, default_port: u16) -> Result<(), String> {
-    let parsed = address.parse::<SocketAddr>();
-    let found = match (parsed, address.parse::<IpAddr>()) {
-        (Ok(socket), _) => Some(socket),
-        (_, Ok(ip)) => Some(SocketAddr::new(ip, default_port)),
-        _ => {
-            let with_port = match address.rsplit_once(':') {
-                Some(_) => address.to_owned(),
-                None => format!("{address}:{default_port}"),
-            };
-            let looked_up = tokio::net::lookup_host(with_port).await.ok();
-            looked_up.filter(|_| !address.is_empty()).and_then(|mut all| all.next())
-        }
-    };
-    let Some(socket) = found else {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        return Err(format!("Failed to resolve {address}: lookup {host}: no such host"));
-    };
-    let refused = |reason: &str| format!("Failed to join {socket}: dial tcp {socket}: {reason}");
-    match tokio::time::timeout(JOIN_TIMEOUT, TcpStream::connect(socket)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            let text = error.to_string().to_lowercase();
-            let words = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words);
-            Err(refused(&format!("connect: {words}")))
-        }
-        Err(_) => Err(refused("i/o timeout")),
-    }
-}
-
-fn force_leave(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
+async fn force_leave(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
     (agent.authorizer())(&request.token).require(Permission::write(Resource::Operator, ""))?;
-    Err(CallError::failed(format!("agent: No node found with name '{}'", request.tail)))
+    let (prune, wan) = (request.params.has("prune"), request.params.has("wan"));
+    let left = agent.pools().force_leave(&request.tail, prune, wan).await;
+    left.map_err(CallError::failed)?;
+    Ok(Response::ok().into())
 }
 
 async fn leave(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {

@@ -5,7 +5,6 @@ use http::Method;
 use http_server::LocalRoute;
 
 use super::{handler, json, route};
-use crate::coordinate;
 use crate::delegate::Delegate;
 use crate::process::AgentHandle;
 
@@ -16,7 +15,7 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
             return Err(CallError::new(ErrorKind::Disabled, "Coordinate support disabled"));
         }
         let maps = match agent.delegate() {
-            Delegate::Server(_) => coordinate::wan(&agent.config()),
+            Delegate::Server(_) => agent.pools().datacenter_maps().await,
             Delegate::Client(client) => client.datacenter_maps().await?,
         };
         Ok(json(&request, &maps))

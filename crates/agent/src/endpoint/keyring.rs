@@ -1,22 +1,26 @@
 //! `/v1/operator/keyring`: the keys that gossip is encrypted with.
-//!
-//! Gossip is not encrypted yet: the keyrings of both pools are empty, and each member says
-//! so, in the words of Consul's members.
+//! All members of the pools that this server is in are asked, or told.
+
+use std::collections::BTreeMap;
 
 use ::acl::{Permission, Resource};
-use contract::{CallError, Request};
+use contract::{CallError, Request, Response};
+use gossip::serf::{KeyAnswers, KeyOperation};
+use gossip::wire::Key;
 use http::Method;
 use http_server::{LocalRoute, Reply};
 use serde::Deserialize;
-use types::go_base64;
+use types::Datacenter;
+use types::keyring::KeyringResponse;
 
-use super::handler;
+use super::{handler, json};
+use crate::delegate::Delegate;
 use crate::multi_error;
 use crate::process::AgentHandle;
 
 /// The route.
 pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
-    let run = handler(agent, |agent, request| async move { keyring(&agent, &request) });
+    let run = handler(agent, |agent, request| async move { keyring(&agent, &request).await });
     let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
     let verbs = methods.map(|method| (method, run.clone())).to_vec();
     vec![LocalRoute { path: "/v1/operator/keyring", verbs }]
@@ -31,7 +35,7 @@ struct Body {
 /// How many members pass a message on to make sure that it arrives.
 const RELAY_FACTOR_MAX: i64 = 5;
 
-fn keyring(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
+async fn keyring(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
     let lists = request.method == Method::GET;
     let body: Body =
         if lists { Body::default() } else { request.json("Request decode failed: ")? };
@@ -47,43 +51,76 @@ fn keyring(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
         false => Permission::write(Resource::Keyring, ""),
     };
     (agent.authorizer())(&request.token).require(permission)?;
-    let complaint = match lists {
-        true => Complaint::Members("Keyring is empty (encryption not enabled)"),
-        false => match go_base64::decode(body.key.as_bytes()) {
-            (_, Some(wrong)) => Complaint::Pool(wrong),
-            (_, None) => Complaint::Members("No keyring to modify (encryption not enabled)"),
-        },
-    };
-    let config = agent.config();
-    let (node, datacenter) = (&config.identity.node_name, &config.identity.datacenter);
-    let mut pools = vec![(format!("{datacenter} (LAN)"), node.to_string())];
-    if config.ports.serf_wan.is_some() && !local_only {
-        pools.insert(0, ("WAN".to_owned(), format!("{node}.{datacenter}")));
+    if matches!(agent.delegate(), Delegate::Client(_)) {
+        return Err(CallError::failed("keyring operations must run against a server node"));
     }
-    Err(CallError::failed(tell(&pools, &complaint)))
+    let relay_factor = request.params.text("relay-factor").parse().unwrap_or(0);
+    let key = || Key::from_base64(&body.key).map_err(|error| error.to_string());
+    let operation = match request.method {
+        Method::POST => key().map(KeyOperation::Install),
+        Method::PUT => key().map(KeyOperation::Use),
+        Method::DELETE => key().map(KeyOperation::Remove),
+        _ => Ok(KeyOperation::List),
+    };
+    let (pools, datacenter) = (agent.pools(), &agent.config().identity.datacenter);
+    let wan = pools.wan().filter(|_| !local_only).map(|wan| (wan, true));
+    let mut responses = Vec::new();
+    for (pool, wan) in wan.into_iter().chain([(pools.lan(), false)]) {
+        let answers = match &operation {
+            Ok(operation) => {
+                let answers = pool.key_operation(operation.clone(), relay_factor).await;
+                answers.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.clone()),
+        };
+        responses.push(response(wan, datacenter, answers));
+    }
+    let errors = complaints(&responses);
+    if !errors.is_empty() {
+        return Err(CallError::failed(multi_error::list(&errors)));
+    }
+    match lists {
+        true => Ok(json(request, &responses)),
+        false => Ok(Response::ok().into()),
+    }
 }
 
-/// What is wrong.
-enum Complaint {
-    /// Each member says this.
-    Members(&'static str),
-    /// The pool was not even asked.
-    Pool(String),
+fn response(
+    wan: bool,
+    datacenter: &Datacenter,
+    answers: Result<KeyAnswers, String>,
+) -> KeyringResponse {
+    let empty =
+        KeyringResponse { wan, datacenter: datacenter.clone(), ..KeyringResponse::default() };
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(error) => return KeyringResponse { error, ..empty },
+    };
+    let counts = |keys: &BTreeMap<String, usize>| {
+        keys.iter().map(|(key, nodes)| (key.clone(), u64::try_from(*nodes).unwrap_or(0))).collect()
+    };
+    KeyringResponse {
+        error: answers.error().unwrap_or_default(),
+        keys: counts(&answers.keys),
+        primary_keys: counts(&answers.primary_keys),
+        num_nodes: u64::try_from(answers.nodes).unwrap_or(0),
+        messages: answers.messages,
+        ..empty
+    }
 }
 
-/// Everything that went wrong in all pools. Each pool is a name and its only member.
-fn tell(pools: &[(String, String)], complaint: &Complaint) -> String {
-    let lines: Vec<String> = pools
-        .iter()
-        .flat_map(|(pool, member)| match complaint {
-            Complaint::Members(text) => vec![
-                format!("{pool} error: 1/1 nodes reported failure"),
-                format!("{member}: {text}"),
-            ],
-            Complaint::Pool(text) => vec![format!("{pool} error: {text}")],
-        })
-        .collect();
-    multi_error::list(&lines)
+/// Everything that went wrong in all pools.
+fn complaints(responses: &[KeyringResponse]) -> Vec<String> {
+    let of_pool = |response: &KeyringResponse| {
+        let pool = match response.wan {
+            true => "WAN".to_owned(),
+            false => format!("{} (LAN)", response.datacenter),
+        };
+        let messages = response.messages.iter().map(|(node, text)| format!("{node}: {text}"));
+        std::iter::once(format!("{pool} error: {}", response.error)).chain(messages).collect()
+    };
+    let failed = responses.iter().filter(|response| !response.error.is_empty());
+    failed.flat_map(|response| -> Vec<String> { of_pool(response) }).collect()
 }
 
 fn check_relay_factor(text: &str) -> Result<(), CallError> {
@@ -125,18 +162,27 @@ mod tests {
 
     #[test]
     fn what_went_wrong_is_listed_pool_by_pool() {
-        let pools =
-            [("WAN".to_owned(), "a1.dc1".to_owned()), ("dc1 (LAN)".to_owned(), "a1".to_owned())];
-        let empty = Complaint::Members("Keyring is empty (encryption not enabled)");
+        let answers = |member: &str| KeyAnswers {
+            nodes: 1,
+            responses: 1,
+            errors: 1,
+            messages: [(member.to_owned(), "Keyring is empty (encryption not enabled)".to_owned())]
+                .into(),
+            ..KeyAnswers::default()
+        };
+        let datacenter = Datacenter::from("dc1");
+        let responses = [
+            response(true, &datacenter, Ok(answers("a1.dc1"))),
+            response(false, &datacenter, Ok(answers("a1"))),
+        ];
         let expected = "4 errors occurred:\n\t* WAN error: 1/1 nodes reported failure\n\
                         \t* a1.dc1: Keyring is empty (encryption not enabled)\n\
                         \t* dc1 (LAN) error: 1/1 nodes reported failure\n\
                         \t* a1: Keyring is empty (encryption not enabled)\n\n";
-        assert_eq!(tell(&pools, &empty), expected);
-        let wrong = Complaint::Pool("illegal base64 data at input byte 0".to_owned());
-        let expected =
-            "1 error occurred:\n\t* dc1 (LAN) error: illegal base64 data at input byte 0\n\n";
-        assert_eq!(tell(&pools[1..], &wrong), expected);
+        assert_eq!(multi_error::list(&complaints(&responses)), expected);
+        let wrong = Err("illegal base64 data at input byte 0".to_owned());
+        let wrong = response(false, &datacenter, wrong);
+        assert_eq!(complaints(&[wrong]), ["dc1 (LAN) error: illegal base64 data at input byte 0"]);
     }
 
     #[test]

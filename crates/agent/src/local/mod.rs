@@ -294,13 +294,11 @@ impl Local {
     }
 
     /// Takes the number of members of the pool, which stretches the times of syncing.
-    #[allow(dead_code, reason = "for the gossip pool; not called yet")]
     pub(crate) fn set_members(&self, members: u64) {
         self.shared.change(|inner| inner.syncer.handle_members(members));
     }
 
     /// A server became reachable, or leads now: what failed is tried again soon.
-    #[allow(dead_code, reason = "for the gossip pool and changes of leader; not called yet")]
     pub(crate) fn server_found(&self) {
         self.shared.change(|inner| inner.syncer.handle_server_found(now(), &mut inner.rng));
     }

@@ -15,6 +15,7 @@ use config::RuntimeConfig;
 use gossip::consul;
 use gossip::serf::Joined;
 use rpc::Router;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 use types::coordinate::{Coordinate, DatacenterMap, NodeCoordinate};
@@ -27,6 +28,9 @@ use crate::local::Local;
 use crate::multi_error;
 use crate::retry_join::RetryJoin;
 use crate::user_event::broadcast::Delivery;
+
+/// User events that wait to be taken in.
+const DELIVERIES_MAX: usize = 256;
 
 /// How often servers that are not in the WAN pool are looked for.
 const FLOOD_INTERVAL: Duration = Duration::from_secs(60);
@@ -197,8 +201,11 @@ impl Pools {
                 None => own.clone().filter(|_| is_self),
             };
             let datacenter = Datacenter::from(server.datacenter.as_str());
-            let node =
-                NodeCoordinate { node: server.short_name.as_str().into(), segment: String::new(), coord };
+            let node = NodeCoordinate {
+                node: server.short_name.as_str().into(),
+                segment: String::new(),
+                coord,
+            };
             match maps.iter_mut().find(|map| map.datacenter == datacenter) {
                 Some(map) => map.coordinates.push(node),
                 None => maps.push(DatacenterMap {
@@ -230,9 +237,7 @@ impl Pools {
 
     /// The user events that reach this agent.
     pub(crate) fn deliveries(&self, stop: &watch::Receiver<bool>) -> mpsc::Receiver<Delivery> {
-        use tokio::sync::broadcast::error::RecvError;
-
-        let (deliveries, queue) = mpsc::channel(Delivery::WAITING_MAX);
+        let (deliveries, queue) = mpsc::channel(DELIVERIES_MAX);
         let (mut events, mut stop) = (self.lan.events(), stop.clone());
         tokio::spawn(async move {
             loop {
@@ -250,7 +255,7 @@ impl Pools {
                     Err(RecvError::Closed) => return,
                 };
                 let delivery = Delivery {
-                    lamport_time: types::user_event::LamportTime(event.lamport_time.0),
+                    lamport_time: event.lamport_time,
                     name: event.name,
                     payload: event.payload.to_vec(),
                 };
@@ -280,14 +285,22 @@ impl Pools {
                 None => Ok(()),
             }
         };
-        let (joined_lan, joined_wan, (), (), ()) = tokio::join!(
-            ended_early(lan.run(|addresses| self.join_lan(addresses), stop.clone()), &stop),
-            ended_early(joins_wan, &stop),
-            until(&stop, self.follow_lan(local)),
-            until(&stop, self.follow_wan()),
-            until(&stop, self.flood()),
-        );
-        joined_lan.and(joined_wan)
+        let joins = async {
+            let joined = lan.run(|addresses| self.join_lan(addresses), stop.clone());
+            match tokio::try_join!(joined, joins_wan) {
+                Ok(_) => std::future::pending().await,
+                Err(exhausted) => exhausted,
+            }
+        };
+        let follows = async {
+            tokio::join!(self.follow_lan(local), self.follow_wan(), self.flood());
+        };
+        let mut stops = stop.clone();
+        tokio::select! {
+            exhausted = joins => Err(exhausted),
+            () = follows => Ok(()),
+            _ = stops.wait_for(|stop| *stop) => Ok(()),
+        }
     }
 
     async fn follow_lan(&self, local: &Local) {
@@ -356,24 +369,6 @@ fn missing(lan: &[Member], wan: &[Member], datacenter: &str) -> Vec<String> {
         Some(format!("{name}/{}", std::net::SocketAddr::new(server.address.ip(), port)))
     };
     servers.filter_map(seed).collect()
-}
-
-/// Runs work until `stop`.
-async fn until(stop: &watch::Receiver<bool>, work: impl Future<Output = ()>) {
-    let mut stop = stop.clone();
-    tokio::select! {
-        () = work => {}
-        _ = stop.wait_for(|stop| *stop) => {}
-    }
-}
-
-/// The error of joining ends the agent; its end does not end the rest.
-async fn ended_early(
-    joins: impl Future<Output = Result<(), String>>,
-    stop: &watch::Receiver<bool>,
-) -> Result<(), String> {
-    let _ = stop;
-    joins.await
 }
 
 /// A list as Go shows it.

@@ -40,12 +40,7 @@ pub(super) fn wan(config: &RuntimeConfig, node_id: &NodeId) -> Option<PoolOption
     Some(PoolOptions { tags, merge: MergeRules::Wan, ..options })
 }
 
-fn pool(
-    config: &RuntimeConfig,
-    kind: PoolKind,
-    name: &str,
-    settings: &GossipPool,
-) -> PoolOptions {
+fn pool(config: &RuntimeConfig, kind: PoolKind, name: &str, settings: &GossipPool) -> PoolOptions {
     let gossip = &config.gossip;
     let options = PoolOptions::new(kind, name, settings.bind, fastrand::u64(..));
     let reconnect_timeout = match settings.reconnect_timeout {

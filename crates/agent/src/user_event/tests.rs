@@ -6,10 +6,35 @@ use http_server::Reply;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::broadcast::Alone;
+use super::broadcast::POOL_PREFIX;
 use super::*;
 use crate::endpoint::event::routes;
 use crate::local::tests::{Endpoints, local};
+
+/// A pool of one: what is sent comes back.
+struct Alone {
+    clock: Mutex<u64>,
+    deliveries: mpsc::Sender<Delivery>,
+}
+
+impl Broadcast for Alone {
+    fn broadcast(
+        &self,
+        _datacenter: Datacenter,
+        event: UserEvent,
+        _token: SecretId,
+    ) -> http_server::BoxFuture<Result<(), CallError>> {
+        let mut clock = self.clock.lock().unwrap();
+        *clock += 1;
+        let delivery = Delivery {
+            lamport_time: types::user_event::LamportTime(*clock),
+            name: format!("{POOL_PREFIX}{}", event.name),
+            payload: event.to_wire(),
+        };
+        self.deliveries.try_send(delivery).unwrap();
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
 
 /// The events of an agent that is alone.
 struct Fixture {
@@ -21,7 +46,8 @@ struct Fixture {
 }
 
 fn fixture(may: Authorizer) -> Fixture {
-    let (pool, deliveries) = Alone::new("dc1".into());
+    let (sender, deliveries) = mpsc::channel(16);
+    let pool = Alone { clock: Mutex::default(), deliveries: sender };
     let authorizer: AuthorizerHook = Arc::new(move |_| may.clone());
     let events = UserEvents::new("a1".into(), local(), authorizer, Arc::new(pool));
     let (orders, executions) = mpsc::channel(1);
