@@ -35,7 +35,7 @@ fn parse(seed: &str, default_port: u16) -> Result<Named<'_>, String> {
         },
     };
     if host.is_empty() {
-        return Err(failed("no host"));
+        return Err(failed("lookup : no such host"));
     }
     let port = match port {
         None => default_port,
@@ -89,8 +89,8 @@ mod tests {
             let expected = format!("Failed to resolve {seed}: {why}");
             assert_eq!(parse(seed, 8301), Err(expected));
         };
-        check("", "no host");
-        check(":8301", "no host");
+        check("", "lookup : no such host");
+        check(":8301", "lookup : no such host");
         check("[::1", "missing ']'");
         check("host:port", "invalid port \"port\"");
         check("host:70000", "invalid port \"70000\"");
