@@ -149,7 +149,7 @@ impl Pools {
         };
         let in_lan = !in_wan_only && known(self.lan_members(), name);
         let in_wan = known(self.wan_members(), &wan_name);
-        if !in_lan && !(in_wan_only && in_wan) {
+        if !(in_lan || in_wan_only && in_wan) {
             return Err(format!("agent: No node found with name '{name}'"));
         }
         if in_lan {
