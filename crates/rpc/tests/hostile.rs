@@ -116,9 +116,12 @@ async fn who_stops_in_the_middle_of_a_request_is_closed() {
     let calls = ServerLimits { stall: SHORT, ..ServerLimits::default() };
     let port = Port::start_with(ServeOptions { calls, ..ServeOptions::default() }).await;
     let whole = [&request("Test.Echo")[..], &text("hello")].concat();
+    let mut streams = Vec::new();
     for len in 1..whole.len() {
-        let mut stream = connect(&port, &[b"\0", &whole[..len]].concat()).await;
-        assert_eq!(until_closed(&mut stream).await, b"", "{len}");
+        streams.push(connect(&port, &[b"\0", &whole[..len]].concat()).await);
+    }
+    for stream in &mut streams {
+        assert_eq!(until_closed(stream).await, b"");
     }
     assert_eq!(port.service.calls(), 0);
 }

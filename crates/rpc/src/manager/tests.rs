@@ -94,6 +94,8 @@ fn orders_are_kept_for_two_minutes_or_as_long_as_a_large_pool_needs() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Whatever happens, everybody who was added and not removed is in the list once.
     #[test]
     fn nobody_is_lost_or_doubled(

@@ -403,7 +403,9 @@ impl Session {
         if waits == 0 && stream.buffer.capacity() > BUFFER_KEPT {
             stream.buffer = BytesMut::new();
         }
-        let allowed = stream.receive_window + waits as u32;
+        // What is left of a data frame has used the window up and is still to come.
+        let coming = self.payload.filter(|payload| payload.stream == id).map_or(0, |p| p.left);
+        let allowed = stream.receive_window + (waits + coming) as u32;
         let more = WINDOW.saturating_sub(allowed);
         if more >= WINDOW / 2 && !stream.got_fin {
             stream.receive_window += more;
@@ -493,5 +495,7 @@ impl Session {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;
