@@ -39,7 +39,7 @@ fuzz! {
     filter hcl json config template dns http_path kv catalog txn prepared_query query_template
     log_command json_struct msgpack raft_configuration raft_wire remote wal_log wal_stable wal_snapshot snapshot
     archive flags duration service_definition
-    log_line gossip_packet gossip_stream gossip_serf serf serf_files
+    log_line gossip_packet gossip_stream gossip_serf serf serf_files rpc_frames rpc_calls
 }
 
 fn seeds(target: &Target) -> Vec<Vec<u8>> {

@@ -16,6 +16,7 @@ mod query_template;
 mod raft_wire;
 mod remote;
 mod requests;
+mod rpc;
 mod serf;
 mod snapshot;
 mod wal;
@@ -79,6 +80,8 @@ pub const TARGETS: &[Target] = &[
     Target::new("gossip_serf", gossip::check_serf, &[]).made_by(gossip::made_serf),
     Target::new("serf", serf::check, &[]).made_by(serf::made),
     Target::new("serf_files", serf::check_files, serf::FILE_WORDS),
+    Target::new("rpc_frames", rpc::check_frames, &[]).made_by(rpc::made_frames),
+    Target::new("rpc_calls", rpc::check_calls, &[]).made_by(rpc::made_calls),
 ];
 
 /// The target of a name.
