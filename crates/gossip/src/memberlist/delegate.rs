@@ -58,7 +58,8 @@ pub trait Delegate {
         let _ = (existing, other);
     }
 
-    /// Why a node that says it is there, or of which others say so, is to be ignored.
+    /// Why a node that says it is there, or of which others say so, is to be ignored: another
+    /// datacenter, an address that may not take part. Not asked again while nothing new is said.
     fn refuses_alive(&mut self, node: &Node) -> Option<String> {
         let _ = node;
         None

@@ -12,7 +12,11 @@ pub const PACKET_RECEIVE_MAX: usize = 65_536;
 
 /// What all the compressed parts of one packet may expand to, in bytes. Senders compress what
 /// is no longer than a packet.
-pub const EXPANDED_MAX: usize = 256 * 1024;
+pub const EXPANDED_MAX: usize = 64 * 1024;
+
+/// Messages of one packet, whatever the layers. Without a bound a small packet of compressed
+/// pings would be answered by thousands.
+pub const MESSAGES_MAX: usize = 256;
 
 /// Layers inside each other; senders make three.
 pub const LAYERS_MAX: usize = 8;
@@ -59,6 +63,9 @@ pub enum PacketError {
     /// More than [`LAYERS_MAX`].
     #[error("more than {LAYERS_MAX} layers")]
     TooDeep,
+    /// More than [`MESSAGES_MAX`].
+    #[error("more than {MESSAGES_MAX} messages in a packet")]
+    TooMany,
 }
 
 /// Takes a packet without label and encryption apart and gives each message, its type and its
@@ -67,7 +74,7 @@ pub enum PacketError {
 /// # Errors
 /// The first mistake.
 pub fn unpack(packet: &[u8], each: &mut dyn FnMut(MessageType, &[u8])) -> Result<(), PacketError> {
-    let mut reader = Unpacker { each, expandable: EXPANDED_MAX };
+    let mut reader = Unpacker { each, expandable: EXPANDED_MAX, messages: MESSAGES_MAX };
     reader.read(packet, LAYERS_MAX)
 }
 
@@ -75,6 +82,8 @@ struct Unpacker<'e> {
     each: &'e mut dyn FnMut(MessageType, &[u8]),
     /// How many more bytes may come out of compression.
     expandable: usize,
+    /// How many more messages are given.
+    messages: usize,
 }
 
 impl Unpacker<'_> {
@@ -94,6 +103,7 @@ impl Unpacker<'_> {
             | MessageType::Error
             | MessageType::HasLabel => Err(PacketError::Misplaced(kind)),
             kind => {
+                self.messages = self.messages.checked_sub(1).ok_or(PacketError::TooMany)?;
                 (self.each)(kind, body);
                 Ok(())
             }

@@ -195,6 +195,10 @@ fn a_small_packet_does_not_become_much() {
     let too_large = DecompressError::TooLarge { limit: 0 };
     assert_eq!(result, Err(PacketError::Decompress(too_large)));
 
+    let pings = packet::compound(&[b"\x00\x80"; 255]);
+    let (messages, result) = unpacked(&packet::compound(&vec![lzw::compress(&pings); 20]));
+    assert_eq!((messages.len(), result), (packet::MESSAGES_MAX, Err(PacketError::TooMany)));
+
     let mut nested = PING.to_vec();
     for _ in 0..packet::LAYERS_MAX {
         nested = packet::compound(&[nested]);
