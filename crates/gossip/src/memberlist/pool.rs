@@ -101,7 +101,8 @@ impl Pool {
 
     /// Puts a message about a node on its way, for the one before it.
     pub(super) fn broadcast(&mut self, node: Arc<str>, message: Vec<u8>, waited: Option<Waited>) {
-        self.queue.push(Some(node), message.into(), waited);
+        // Kept a while by each node: without room to grow.
+        self.queue.push(Some(node), message.into_boxed_slice().into(), waited);
         self.tell_finished();
     }
 
