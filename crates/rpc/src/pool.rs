@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::connect::{self, Dial};
@@ -66,23 +67,47 @@ struct Shared {
 }
 
 /// What the pool has of one server.
-#[derive(Default)]
-struct Place {
-    link: Option<Arc<Link>>,
-    /// Held by the one who dials, so that nobody else does.
-    dialling: Arc<tokio::sync::Mutex<()>>,
+enum Place {
+    /// Somebody dials; all who want a connection wait for the same outcome.
+    Dialling(watch::Receiver<Option<Dialled>>),
+    Linked(Arc<Link>),
 }
+
+type Dialled = Result<Arc<Link>, String>;
 
 impl Shared {
     fn places(&self) -> MutexGuard<'_, HashMap<ServerAddr, Place>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Puts the outcome of dialling in its place; false where nobody waits for it any more.
+    fn settle(
+        &self,
+        server: &ServerAddr,
+        waiting: &watch::Receiver<Option<Dialled>>,
+        link: Option<&Arc<Link>>,
+    ) -> bool {
+        let mut places = self.places();
+        let waits = matches!(
+            places.get(server),
+            Some(Place::Dialling(current)) if current.same_channel(waiting)
+        );
+        match link.filter(|_| waits) {
+            Some(link) => {
+                places.insert(server.clone(), Place::Linked(Arc::clone(link)));
+            }
+            None if waits => {
+                places.remove(server);
+            }
+            None => {}
+        }
+        waits
+    }
+
     /// Takes no more calls for this link. It closes when its last call ended.
     fn retire(&self, server: &ServerAddr, link: &Arc<Link>) {
         let mut places = self.places();
-        if let Some(place) = places.get_mut(server)
-            && place.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link))
+        if matches!(places.get(server), Some(Place::Linked(current)) if Arc::ptr_eq(current, link))
         {
             places.remove(server);
         }
@@ -95,9 +120,7 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         let places = self.places.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for link in places.values().filter_map(|place| place.link.as_ref()) {
-            link.connection.close();
-        }
+        places.values().for_each(Place::close);
     }
 }
 
@@ -186,16 +209,12 @@ impl Pool {
 
     /// Closes all connections. Calls that run end with an error.
     pub fn close(&self) {
-        for (_, place) in self.shared.places().drain() {
-            if let Some(link) = place.link {
-                link.connection.close();
-            }
-        }
+        self.shared.places().drain().for_each(|(_, place)| place.close());
     }
 
     /// How many connections are open.
     pub fn connections(&self) -> usize {
-        self.shared.places().values().filter(|place| place.link.is_some()).count()
+        self.shared.places().values().filter(|place| matches!(place, Place::Linked(_))).count()
     }
 
     /// A stream for one call.
@@ -224,64 +243,70 @@ impl Pool {
 
     /// The connection to a server.
     async fn link(&self, server: &ServerAddr) -> Result<Lease, RpcError> {
-        let dialling = match self.existing(server) {
-            Ok(lease) => return Ok(lease),
-            Err(dialling) => dialling,
+        let mut dialled = match self.shared.places().get(server) {
+            Some(Place::Linked(link)) if link.connection.ended().is_none() => {
+                return Ok(Lease::new(link));
+            }
+            Some(Place::Dialling(dialled)) => Some(dialled.clone()),
+            _ => None,
         };
-        let _dialling = dialling.lock().await;
-        if let Ok(lease) = self.existing(server) {
-            return Ok(lease);
+        let dialled = dialled.get_or_insert_with(|| self.dial(server));
+        match dialled.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(Ok(link))) => Ok(Lease::new(link)),
+            Ok(Some(Err(text))) => Err(RpcError::Connect(text.clone())),
+            Ok(None) | Err(_) => Err(RpcError::Connect("the pool was closed".to_owned())),
         }
-        let options = &self.shared.options;
-        let stream = self.dial(server).await?;
-        let (connection, _, driver) =
-            yamux::connect(stream, yamux::Role::Client, options.yamux.clone());
-        let link = Arc::new(Link {
-            connection,
-            idle: Mutex::new(Idle { callers: Vec::new(), since: Instant::now(), used: 0 }),
-            retired: AtomicBool::new(false),
-        });
-        let lease = Lease::new(&link);
-        self.shared.places().entry(server.clone()).or_default().link = Some(Arc::clone(&link));
+    }
+
+    /// Dials in a task of its own: who asked for the connection may go away, and others wait
+    /// for it too.
+    fn dial(&self, server: &ServerAddr) -> watch::Receiver<Option<Dialled>> {
+        let mut places = self.shared.places();
+        // Somebody else may have begun since.
+        if let Some(Place::Dialling(dialled)) = places.get(server) {
+            return dialled.clone();
+        }
+        let (outcome, dialled) = watch::channel(None);
+        places.insert(server.clone(), Place::Dialling(dialled.clone()));
+        drop(places);
         let (pool, server) = (Arc::downgrade(&self.shared), server.clone());
-        let idle_timeout = options.idle_timeout;
+        let (options, waiting) = (self.shared.options.clone(), dialled.clone());
         tokio::spawn(async move {
+            let connected = connect::connect(&options.dial, &server, Protocol::MultiplexV2).await;
+            let linked = connected.map(|stream| Link::new(stream, &options.yamux));
+            let settled = pool.upgrade().is_some_and(|pool| {
+                pool.settle(&server, &waiting, linked.as_ref().ok().map(|(link, _)| link))
+            });
+            // A pool that was closed meanwhile does not wait for it any more.
+            if !settled {
+                return;
+            }
+            let (link, driver) = match linked {
+                Ok((link, driver)) => (link, driver),
+                Err(text) => {
+                    outcome.send_replace(Some(Err(text)));
+                    return;
+                }
+            };
+            outcome.send_replace(Some(Ok(Arc::clone(&link))));
             tokio::select! {
                 reason = driver => {
                     tracing::debug!(target: "agent.pool", %server, reason, "Connection ended");
                 }
-                () = reap(&pool, &server, &link, idle_timeout) => {}
+                () = reap(&pool, &server, &link, options.idle_timeout) => {}
             }
             if let Some(pool) = pool.upgrade() {
                 pool.retire(&server, &link);
             }
         });
-        Ok(lease)
+        dialled
     }
+}
 
-    async fn dial(&self, server: &ServerAddr) -> Result<BoxedStream, RpcError> {
-        let dialled =
-            connect::connect(&self.shared.options.dial, server, Protocol::MultiplexV2).await;
-        if dialled.is_err() {
-            let mut places = self.shared.places();
-            // The map, the caller and nobody else: the next one may begin anew.
-            let alone = |place: &Place| Arc::strong_count(&place.dialling) == 2;
-            if places.get(server).is_some_and(|place| place.link.is_none() && alone(place)) {
-                places.remove(server);
-            }
-        }
-        dialled.map_err(RpcError::Connect)
-    }
-
-    fn existing(&self, server: &ServerAddr) -> Result<Lease, Arc<tokio::sync::Mutex<()>>> {
-        let mut places = self.shared.places();
-        let Some(place) = places.get(server) else {
-            let place = places.entry(server.clone()).or_default();
-            return Err(Arc::clone(&place.dialling));
-        };
-        match place.link.as_ref().filter(|link| link.connection.ended().is_none()) {
-            Some(link) => Ok(Lease::new(link)),
-            None => Err(Arc::clone(&place.dialling)),
+impl Place {
+    fn close(&self) {
+        if let Place::Linked(link) = self {
+            link.connection.close();
         }
     }
 }
@@ -316,6 +341,15 @@ struct Idle {
 }
 
 impl Link {
+    fn new(
+        stream: BoxedStream,
+        options: &yamux::Options,
+    ) -> (Arc<Self>, yamux::Driver<BoxedStream>) {
+        let (connection, _, driver) = yamux::connect(stream, yamux::Role::Client, options.clone());
+        let idle = Mutex::new(Idle { callers: Vec::new(), since: Instant::now(), used: 0 });
+        (Arc::new(Self { connection, idle, retired: AtomicBool::new(false) }), driver)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -141,3 +141,40 @@ async fn a_single_connection_answers_as_real_servers_do() {
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(Bytes::from(answer), Bytes::from_static(expected));
 }
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_is_closed_and_one_in_use_is_not() {
+    let port = Port::start().await;
+    let idle_timeout = Duration::from_millis(50);
+    let pool = Pool::new(PoolOptions { idle_timeout, ..PoolOptions::default() });
+    let hanging = {
+        let (pool, server) = (pool.clone(), port.server.clone());
+        let call = async move { pool.call(&server, "Test.Hang", text(""), 5 * idle_timeout).await };
+        tokio::spawn(call)
+    };
+    // It would end with its connection, and ends with its own time.
+    assert_eq!(hanging.await.unwrap(), Err(RpcError::Timeout));
+    let closed = async {
+        while pool.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, closed).await.expect("the connection stays");
+    assert!(pool.call(&port.server, "Test.Echo", text("a"), DEADLINE).await.is_ok());
+    assert_eq!(port.service.peers(), 2);
+}
+
+#[tokio::test]
+async fn a_pool_that_is_closed_ends_its_calls_and_serves_again() {
+    let port = Port::start().await;
+    let pool = Pool::new(PoolOptions::default());
+    let hanging = {
+        let (pool, server) = (pool.clone(), port.server.clone());
+        tokio::spawn(async move { pool.call(&server, "Test.Hang", text(""), DEADLINE).await })
+    };
+    port.service.wait_until(|counts| counts.running == 1).await;
+    pool.close();
+    assert!(hanging.await.unwrap().unwrap_err().is_eof_like());
+    port.service.wait_until(|counts| counts.cancelled == 1).await;
+    assert!(pool.call(&port.server, "Test.Echo", text("a"), DEADLINE).await.is_ok());
+}

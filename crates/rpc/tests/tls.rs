@@ -230,6 +230,39 @@ async fn there_is_no_tls_inside_tls() {
 }
 
 #[tokio::test]
+async fn all_who_wait_for_one_server_hear_together_that_it_does_not_answer() {
+    let authority = Authority::new();
+    let settings = TlsSettings { verify_outgoing: true, ..authority.settings() };
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let patience = Duration::from_millis(300);
+    let dial =
+        Dial { timeout: patience, tls: Some(Tls::new(&settings).unwrap()), ..Dial::default() };
+    let pool = Pool::new(PoolOptions { dial, ..PoolOptions::default() });
+    let server = rpc::ServerAddr {
+        datacenter: "dc1".into(),
+        id: String::new(),
+        name: "silent".to_owned(),
+        address: silent.local_addr().unwrap(),
+    };
+    let calls: Vec<_> = (0..100)
+        .map(|_| {
+            let (pool, server) = (pool.clone(), server.clone());
+            tokio::spawn(async move { pool.call(&server, "Test.Echo", text("hi"), DEADLINE).await })
+        })
+        .collect();
+    // Who dials for all of them may lose interest.
+    tokio::task::yield_now().await;
+    calls[0].abort();
+    let begun = std::time::Instant::now();
+    for call in calls.into_iter().skip(1) {
+        let error = call.await.unwrap().unwrap_err();
+        assert_eq!(error, RpcError::Connect("i/o timeout".to_owned()));
+    }
+    assert!(begun.elapsed() < 10 * patience, "{:?}", begun.elapsed());
+    assert_eq!(pool.connections(), 0);
+}
+
+#[tokio::test]
 async fn what_is_reloaded_applies_to_connections_to_come() {
     let (before, after) = (Authority::new(), Authority::new());
     let tls = Tls::new(&before.strict(SERVER)).unwrap();

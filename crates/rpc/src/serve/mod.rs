@@ -116,8 +116,7 @@ impl Port {
         let _ = stream.set_nodelay(true);
         match switch::switch(&self.options, stream).await {
             Ok(switched) => self.hand_over(switched, address).await,
-            Err(Refusal::Gone) => {}
-            Err(refusal) => note(address, &refusal),
+            Err(refusal) => refusal.log(address),
         }
     }
 
@@ -135,7 +134,7 @@ impl Port {
             Protocol::Snapshot => self.service.snapshot(from, stream).await,
             Protocol::Grpc => self.service.grpc(from, stream).await,
             Protocol::Multiplex | Protocol::Tls | Protocol::Gossip | Protocol::RaftForwarding => {
-                note(address, &Refusal::Unknown(protocol.byte()));
+                Refusal::Unknown(protocol.byte()).log(address);
             }
         }
     }
@@ -167,7 +166,12 @@ impl Port {
             tokio::select! {
                 end = &mut driver => {
                     if end != "EOF" {
-                        note(from.address, &end);
+                        tracing::error!(
+                            target: "agent.server.rpc",
+                            conn = %from.address,
+                            error = end,
+                            "multiplex conn accept failed"
+                        );
                     }
                     return;
                 }
@@ -185,5 +189,5 @@ impl Port {
 
 /// Clients that misbehave are worth a line each, as in Consul.
 fn note(from: SocketAddr, error: &dyn std::fmt::Display) {
-    tracing::error!(target: "agent.server.rpc", conn = %from, error = %error, "RPC connection failed");
+    tracing::error!(target: "agent.server.rpc", conn = %from, error = %error, "RPC error");
 }

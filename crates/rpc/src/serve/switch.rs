@@ -1,6 +1,7 @@
 //! Finding out what a connection is for: its first byte, TLS, and the byte inside.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -30,7 +31,7 @@ pub(super) enum Refusal {
     /// It went away without a byte.
     #[error("EOF")]
     Gone,
-    #[error("failed to read byte: {0}")]
+    #[error("{0}")]
     Byte(io::Error),
     #[error("i/o timeout")]
     Timeout,
@@ -46,6 +47,27 @@ pub(super) enum Refusal {
     NoProtocol,
     #[error("the client's certificate is not that of a server of this datacenter")]
     NotAServer,
+}
+
+impl Refusal {
+    /// Says why a connection is closed, in Consul's words.
+    pub(super) fn log(&self, conn: SocketAddr) {
+        match self {
+            Self::Gone => {}
+            Self::Unknown(byte) => {
+                tracing::error!(target: "agent.server.rpc", byte, %conn, "unrecognized RPC byte");
+            }
+            Self::NoTls | Self::Plain => {
+                tracing::error!(target: "agent.server.rpc", %conn, "{self}");
+            }
+            Self::Byte(_) | Self::Timeout => {
+                tracing::error!(target: "agent.server.rpc", %conn, error = %self, "failed to read byte");
+            }
+            Self::Handshake(_) | Self::NoProtocol | Self::NotAServer => {
+                tracing::error!(target: "agent.server.rpc", %conn, error = %self, "TLS connection refused");
+            }
+        }
+    }
 }
 
 /// Finds out what a connection is for.
