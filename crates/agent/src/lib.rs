@@ -24,6 +24,7 @@
 mod backend;
 mod banner;
 mod cache;
+mod certificate_expiry;
 mod coordinate;
 mod data_dir;
 mod delegate;

@@ -36,7 +36,7 @@ use crate::remote_exec::{KvJobStore, RemoteExec};
 use crate::user_event::UserEvents;
 use crate::user_event::broadcast::{Broadcast, PoolBroadcast};
 use crate::watches::{WatchSettings, Watches};
-use crate::{coordinate, remote_exec, settings, snapshot_schedule};
+use crate::{certificate_expiry, coordinate, remote_exec, settings, snapshot_schedule};
 
 /// How long requests that are being answered may take when the agent stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -76,6 +76,7 @@ impl Parts {
         let pools = handle.pools();
         let members = pools.lan().members();
         let mut duties = JoinSet::new();
+        duties.spawn(certificate_expiry::watch(handle.clone(), duties_stops.clone()));
         if !running.switches.disable_coordinates {
             duties.spawn(coordinate::tell(handle.clone(), duties_stops.clone()));
         }

@@ -5,6 +5,7 @@
 //! - [`AnyCertificate`]: a verifier that looks at no certificate, for those who ask for it.
 //! - [`AnyName`]: one that asks for a trusted authority and for no name.
 //! - [`files`], [`suites`]: certificates and keys in PEM, and what is spoken.
+//! - [`Validity`]: how long a certificate is valid, and when its end is near.
 //! - [`system_roots`]: the authorities that the system trusts.
 //!
 //! No socket and no runtime: who connects brings those.
@@ -14,12 +15,14 @@ mod any_name;
 mod fault;
 pub mod files;
 pub mod suites;
+mod validity;
 
 use rustls::RootCertStore;
 
 pub use any_certificate::AnyCertificate;
 pub use any_name::AnyName;
 pub use fault::Fault;
+pub use validity::Validity;
 
 /// The authorities that the system trusts. Reads files. One that cannot be read is no reason
 /// to trust less of the others: servers that need it fail verification, which is told there.
