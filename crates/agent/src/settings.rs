@@ -7,7 +7,7 @@ use config::RuntimeConfig;
 use config::runtime::RateLimitMode;
 use contract::AgentFacts;
 use http::{HeaderName, HeaderValue};
-use http_server::HttpSettings;
+use http_server::{HttpSettings, Ui};
 use server::ServerOptions;
 use server::raft_host::RaftOptions;
 use server::rate_limit::{LimitMode, RequestLimits};
@@ -47,7 +47,10 @@ pub(crate) fn http(config: &RuntimeConfig) -> HttpSettings {
         default_acl_policy: if config.acl.default_policy == "deny" { "deny" } else { "allow" },
         translate_wan_addrs: config.network.translate_wan_addrs,
         default_token: config.acl.tokens.default.clone(),
-        ui_path: config.ui.enabled.then(|| config.ui.content_path.clone()),
+        ui: config
+            .ui
+            .is_served()
+            .then(|| Ui { path: config.ui.content_path.clone(), dir: config.ui.dir.clone() }),
         facts: Arc::new(facts),
     }
 }

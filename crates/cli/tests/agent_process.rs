@@ -34,6 +34,19 @@ fn a_development_agent_answers_over_http() {
 }
 
 #[test]
+fn another_web_interface_is_served_where_it_shall_be() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("index.html"), "<p>ours</p>").unwrap();
+    let dir = format!("-ui-dir={}", folder.path().display());
+    let mut agent = Agent::start(&["-dev", &dir, "-ui-content-path=/console"]);
+    agent.await_line("Consul agent running!");
+    assert_eq!(agent.http("GET", "/console/dc1/services", ""), (200, "<p>ours</p>".to_owned()));
+    assert_eq!(agent.http("GET", "/", "").0, 301);
+    assert_eq!(agent.http("GET", "/console", "").0, 307);
+    assert_eq!(agent.http("GET", "/ui/", "").0, 404);
+}
+
+#[test]
 fn a_service_is_found_over_http_and_dns_while_its_check_passes() {
     let mut agent = Agent::start(&["-dev"]);
     agent.await_line("Consul agent running!");

@@ -65,14 +65,14 @@ impl HttpService {
             return redirect(StatusCode::TEMPORARY_REDIRECT, &clean, &parts, headers);
         }
         let Some((entry, tail)) = self.router.find(&path) else {
-            return self.unrouted(&path, &parts, &settings, headers);
+            return self.unrouted(&path, &parts, &settings, headers).await;
         };
         let exchange = Exchange { settings: &settings, entry, parts: &parts, remote };
         exchange.answer(&*self.backend, &path, tail, body, headers).await
     }
 
     /// Paths that no route claims: the UI, redirects, and everything that does not exist.
-    fn unrouted(
+    async fn unrouted(
         &self,
         path: &str,
         parts: &http::request::Parts,
@@ -87,15 +87,18 @@ impl HttpService {
             let robots = "# http://www.robotstxt.org\nUser-agent: *\nDisallow: /\n";
             return send(text(StatusCode::OK, robots), headers, false, false);
         }
-        if let Some(ui) = &settings.ui_path {
-            if path == "/" {
-                return redirect(StatusCode::MOVED_PERMANENTLY, ui, parts, headers);
+        if let Some(ui) = &settings.ui {
+            if path == "/" && ui.path != "/" {
+                return redirect(StatusCode::MOVED_PERMANENTLY, &ui.path, parts, headers);
             }
-            if path == ui.trim_end_matches('/') {
-                return redirect(StatusCode::TEMPORARY_REDIRECT, ui, parts, headers);
+            if path == ui.path.trim_end_matches('/') {
+                return redirect(StatusCode::TEMPORARY_REDIRECT, &ui.path, parts, headers);
             }
-            if path.starts_with(ui.as_str()) {
-                return send(ui_page(), headers, false, false);
+            if let Some(rest) = path.strip_prefix(&ui.path)
+                && !path.starts_with("/v1/")
+            {
+                let gzip = accepts_gzip(&parts.headers);
+                return send(ui.answer(rest).await, headers, gzip, false);
             }
         } else if path == "/" {
             let off = "Consul Agent: UI disabled. To enable, set ui_config.enabled=true in the \
@@ -109,18 +112,6 @@ impl HttpService {
         };
         send(text(StatusCode::NOT_FOUND, missing), headers, false, false)
     }
-}
-
-/// What stands where the UI will be.
-fn ui_page() -> Reply {
-    let page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Consul</title>\
-                <p>The web UI is not part of this build of Proconsul yet. \
-                The HTTP API is at <a href=\"/v1/catalog/services\">/v1/</a>.</p></html>\n";
-    let body = contract::Body::Bytes {
-        content_type: "text/html; charset=utf-8",
-        bytes: Bytes::from_static(page.as_bytes()),
-    };
-    Response { status: StatusCode::OK, headers: Vec::new(), body }.into()
 }
 
 /// One request that a route claims.
@@ -155,7 +146,7 @@ impl Exchange<'_> {
             Ok(verb) => verb,
             Err(reply) => return send(*reply, headers, false, false),
         };
-        let accepts_gzip = self.accepts_gzip();
+        let accepts_gzip = accepts_gzip(&self.parts.headers);
         let Some(params) = path::parse_query(self.parts.uri.query().unwrap_or("")) else {
             let nothing = Response::text(StatusCode::INTERNAL_SERVER_ERROR, "");
             return send(nothing.into(), headers, false, false);
@@ -254,16 +245,6 @@ impl Exchange<'_> {
         }
     }
 
-    fn accepts_gzip(&self) -> bool {
-        let accepted = self.parts.headers.get(header::ACCEPT_ENCODING);
-        accepted.and_then(|value| value.to_str().ok()).is_some_and(|value| {
-            value.split(',').any(|coding| {
-                let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
-                name.trim() == "gzip" && quality.trim() != "q=0"
-            })
-        })
-    }
-
     /// The first token that is given (`reference/http-api.md` 1.3).
     fn token(&self, in_query: &str) -> SecretId {
         if !in_query.is_empty() {
@@ -272,6 +253,16 @@ impl Exchange<'_> {
         let in_headers = token_in_headers(&self.parts.headers);
         in_headers.unwrap_or_else(|| self.settings.default_token.clone())
     }
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT_ENCODING);
+    accepted.and_then(|value| value.to_str().ok()).is_some_and(|value| {
+        value.split(',').any(|coding| {
+            let (name, quality) = coding.split_once(';').unwrap_or((coding, ""));
+            name.trim() == "gzip" && quality.trim() != "q=0"
+        })
+    })
 }
 
 /// The first token that headers give.

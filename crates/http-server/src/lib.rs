@@ -19,6 +19,7 @@ pub mod reply;
 mod route_metrics;
 pub mod router;
 mod settings;
+mod ui;
 mod upload;
 
 use std::future::Future;
@@ -33,6 +34,7 @@ pub use listener::{Listener, ServeOptions, serve};
 pub use reply::{Download, Reply};
 pub use router::{LocalHandler, LocalRoute, Router, UploadHandler};
 pub use settings::HttpSettings;
+pub use ui::Ui;
 pub use upload::Upload;
 
 /// A future whose type does not matter.

@@ -7,6 +7,8 @@ use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use types::SecretId;
 
+use crate::Ui;
+
 /// Settings that apply to every request; replaced as a whole on reload.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
@@ -24,8 +26,8 @@ pub struct HttpSettings {
     pub translate_wan_addrs: bool,
     /// `acl.tokens.default`: the token of requests that bring none.
     pub default_token: SecretId,
-    /// Where the UI lives (`/ui/`), `None` when it is off.
-    pub ui_path: Option<String>,
+    /// The UI, `None` when it is off.
+    pub ui: Option<Ui>,
     /// What handlers may know of the agent.
     pub facts: Arc<AgentFacts>,
 }

@@ -64,7 +64,7 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
 
 async fn ask(agent: &AgentHandle, store: &Store, request: &Request) -> Result<Reply, CallError> {
     let config = agent.config();
-    if !config.ui.enabled {
+    if !config.ui.is_served() {
         return Err(CallError::not_found("UI is not enabled"));
     }
     let proxy = &config.ui.metrics_proxy;

@@ -97,8 +97,8 @@ pub(super) const OPTIONS: &[Opt] = &[
         .of(Feature::RateLimits),
     // Web interface.
     flag("ui_config.enabled", false, "Serve the web interface.").reloads().of(Feature::Ui),
-    text("ui_config.dir", "", "Files served instead.").reloads().of(Feature::Ui),
-    text("ui_config.content_path", "/ui/", "Path of the web interface.").of(Feature::Ui),
+    text("ui_config.dir", "", "Files served instead.").reloads(),
+    text("ui_config.content_path", "/ui/", "Path of the web interface."),
     text("ui_config.metrics_provider", "", "Metrics provider.").reloads().of(Feature::Ui),
     list("ui_config.metrics_provider_files", "Provider scripts.").reloads().of(Feature::Ui),
     text("ui_config.metrics_provider_options_json", "", "Provider settings.")

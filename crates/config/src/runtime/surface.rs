@@ -114,6 +114,13 @@ pub struct UiConfig {
     pub dashboard_url_templates: BTreeMap<String, String>,
 }
 
+impl UiConfig {
+    /// Whether there is a web interface, ours or another.
+    pub fn is_served(&self) -> bool {
+        self.enabled || self.dir.is_some()
+    }
+}
+
 /// The proxy to the metrics store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetricsProxy {
