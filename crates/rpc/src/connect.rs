@@ -24,7 +24,8 @@ use crate::stream::BoxedStream;
 pub struct Dial {
     /// How long it may take to connect.
     pub timeout: Duration,
-    /// The address that connections come from; any if there is none.
+    /// The address that connections come from, with port 0: `bind_addr`, where that is one
+    /// address. Any if there is none.
     pub source: Option<SocketAddr>,
     /// How TLS is spoken, if its settings ask for it.
     pub tls: Option<Tls>,

@@ -74,8 +74,8 @@ pub enum TlsError {
     IncomingWithoutAuthority,
     /// Nobody could connect.
     #[error(
-        "VerifyIncoming set but neither a Cert/Key pair was provided nor was \
-         auto_encrypt/auto_config enabled"
+        "VerifyIncoming requires either a Cert and Key pair in the configuration file, or \
+         auto_encrypt/auto_config be enabled"
     )]
     IncomingWithoutCertificate,
     /// Nobody could be verified.

@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rpc::{Pool, PoolOptions, Protocol, RpcError};
+use rpc::{Dial, Pool, PoolOptions, Protocol, RpcError};
 use support::{Port, text};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -94,6 +94,23 @@ async fn nobody_answers_where_nobody_listens() {
             "rpc error getting client: failed to get conn: dial tcp <nil>->{address}: connect: connection refused"
         )
     );
+}
+
+#[tokio::test]
+async fn connections_come_from_where_they_are_to_come_from() {
+    let port = Port::start().await;
+    let source = Some("127.0.0.3:0".parse().unwrap());
+    let dial = Dial { source, ..Dial::default() };
+    let pool = Pool::new(PoolOptions { dial, ..PoolOptions::default() });
+    assert!(pool.call(&port.server, "Test.Echo", text("a"), DEADLINE).await.is_ok());
+    assert!(port.service.has_peer("127.0.0.3".parse().unwrap()));
+    let server = port.server.clone();
+    port.stop().await;
+    let error = pool.call(&server, "Test.Echo", text("b"), DEADLINE).await.unwrap_err();
+    let address = server.address;
+    let dialled = format!("dial tcp 127.0.0.3:0->{address}: connect: connection refused");
+    // The end of the old connection may not have been seen yet.
+    assert!(error.to_string().ends_with(&dialled) || error.is_eof_like(), "{error}");
 }
 
 #[tokio::test]

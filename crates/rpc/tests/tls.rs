@@ -324,7 +324,7 @@ fn settings_that_cannot_work_are_refused_in_the_words_of_consul() {
         ),
         (
             TlsSettings { verify_incoming: true, ..authority.settings() },
-            "VerifyIncoming set but neither a Cert/Key pair was provided nor was auto_encrypt/auto_config enabled",
+            "VerifyIncoming requires either a Cert and Key pair in the configuration file, or auto_encrypt/auto_config be enabled",
         ),
         (
             TlsSettings { cert_file: None, ..pair },

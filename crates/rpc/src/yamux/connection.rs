@@ -69,7 +69,7 @@ pub(super) struct Shared {
 pub(super) struct State {
     pub(super) session: Session,
     wakers: HashMap<u32, Wakers>,
-    pub(super) driver: Option<Waker>,
+    driver: Option<Waker>,
     incoming: Option<Waker>,
     /// Streams that the other side opened and nobody took yet.
     opened: VecDeque<u32>,
@@ -103,6 +103,14 @@ impl Shared {
 }
 
 impl State {
+    /// Whom to wake. The driver says so each time it runs, whatever it waits for then.
+    pub(super) fn set_driver(&mut self, waker: &Waker) {
+        match &mut self.driver {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
     /// Tells the driver that there is something to do.
     fn wake_driver(&mut self) {
         let resumes = self.paused && self.session.wants_input();

@@ -81,6 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// # Errors
     /// Why the session is over.
     fn step(&mut self, context: &mut Context<'_>) -> Result<(), String> {
+        self.shared.lock().set_driver(context.waker());
         loop {
             self.keep_alive(context)?;
             self.write(context)?;
@@ -116,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     fn write(&mut self, context: &mut Context<'_>) -> Result<(), String> {
         loop {
             if self.writing.is_empty() {
-                let closing = self.take_output(context);
+                let closing = self.take_output();
                 if self.writing.is_empty() {
                     let flushed = !self.needs_flush || self.flush(context)?;
                     if !closing || !flushed {
@@ -144,12 +145,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     }
 
     /// Takes what is to be written; says whether the session is to be closed after that.
-    fn take_output(&mut self, context: &Context<'_>) -> bool {
+    fn take_output(&mut self) -> bool {
         let mut state = self.shared.lock();
-        match &mut state.driver {
-            Some(waker) => waker.clone_from(context.waker()),
-            none => *none = Some(context.waker().clone()),
-        }
         state.session.take_output(&mut self.writing);
         state.unblock(&mut self.wakers);
         let closing = state.closing;
@@ -231,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Tells a peer that broke the rules that it did, if that needs no waiting.
     fn say_goodbye(&mut self, context: &mut Context<'_>) {
         if self.writing.is_empty() {
-            self.take_output(context);
+            self.take_output();
         }
         let _ = Pin::new(&mut self.io).poll_write(context, &self.writing);
         let _ = Pin::new(&mut self.io).poll_flush(context);

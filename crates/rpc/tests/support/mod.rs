@@ -63,6 +63,10 @@ impl TestService {
         self.counts.borrow().peers.len()
     }
 
+    pub(crate) fn has_peer(&self, address: std::net::IpAddr) -> bool {
+        self.counts.borrow().peers.iter().any(|peer| peer.ip() == address)
+    }
+
     pub(crate) fn tls_calls(&self) -> usize {
         self.counts.borrow().tls
     }
