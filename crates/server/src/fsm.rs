@@ -1,12 +1,13 @@
 //! The state machine behind the log.
 
 use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use contract::{AnyCommand, CallError, CommandDef, SKIPPABLE_BIT};
-use domains::{chunking, session};
+use domains::{carried, chunking, session};
 use snapshot::RecordType;
-use store::Store;
+use store::{Store, Tx};
 use types::Index;
 
 use crate::lock_delay::LockDelays;
@@ -51,6 +52,22 @@ pub enum FsmError {
         /// What Consul calls it.
         kind: RecordType,
     },
+    /// It is known what it is, and not all that it does.
+    #[error(
+        "the log entry at index {index}, a command of type {tag} ({kind}), cannot be applied by this \
+         version: {reason}. Replace this server by a version that can, or by a Consul server; the \
+         cluster goes on without it meanwhile"
+    )]
+    Beyond {
+        /// Where it stands.
+        index: Index,
+        /// Its first byte.
+        tag: u8,
+        /// What Consul calls it.
+        kind: RecordType,
+        /// What is the matter with it.
+        reason: String,
+    },
     /// The bytes do not decode.
     #[error("the log entry at index {index} ({name}) cannot be read: {reason}")]
     Undecodable {
@@ -69,6 +86,8 @@ pub struct Fsm {
     by_tag: Vec<Option<&'static CommandDef>>,
     lock_delays: LockDelays,
     metrics: ApplyMetrics,
+    /// The kinds of carried records that were told of, a bit each.
+    told: AtomicU64,
 }
 
 impl Fsm {
@@ -82,7 +101,7 @@ impl Fsm {
             }
         }
         let (lock_delays, metrics) = (LockDelays::default(), ApplyMetrics::new());
-        Self { store, by_tag, lock_delays, metrics }
+        Self { store, by_tag, lock_delays, metrics, told: AtomicU64::new(0) }
     }
 
     /// The store.
@@ -108,27 +127,22 @@ impl Fsm {
                 .map(|(index, command)| {
                     let mut tx = batch.tx(index);
                     let proposed_here = matches!(command, FsmCommand::Typed(_));
-                    let command = match command {
-                        FsmCommand::Typed(command) => Ok(Some(command)),
-                        FsmCommand::Encoded(bytes) => Ok(self.decode(index, bytes)?),
+                    let reply = match command {
+                        FsmCommand::Typed(command) => {
+                            self.run(command, &mut tx, start, &mut before)
+                        }
+                        FsmCommand::Encoded(bytes) => {
+                            self.read_and_run(bytes, &mut tx, start, &mut before)?
+                        }
                         FsmCommand::Part { term, extensions, data } => {
                             match chunking::take(&mut tx, term, extensions, data) {
-                                Ok(Some(whole)) => Ok(self.decode(index, &whole)?),
-                                Ok(None) => Ok(None),
+                                Ok(Some(whole)) => {
+                                    self.read_and_run(&whole, &mut tx, start, &mut before)?
+                                }
+                                Ok(None) => nothing(),
                                 Err(error) => Err(CallError::failed(error.to_string())),
                             }
                         }
-                    };
-                    let reply = match command {
-                        Ok(Some(command)) => {
-                            let reply = command.apply(&mut tx);
-                            let took = start.elapsed();
-                            self.metrics.applied((command.name(), command.op()), took - before);
-                            before = took;
-                            reply
-                        }
-                        Ok(None) => Ok(Box::new(()) as Box<dyn Any + Send>),
-                        Err(error) => Err(error),
                     };
                     let delays = session::take_lock_delays(&mut tx);
                     if proposed_here {
@@ -140,23 +154,68 @@ impl Fsm {
         })
     }
 
-    /// Reads a command back from the log; `None` for one that may be skipped.
-    fn decode(&self, index: Index, bytes: &[u8]) -> Result<Option<Box<dyn AnyCommand>>, FsmError> {
-        let Some((&tag, payload)) = bytes.split_first() else { return Ok(None) };
-        let known = self.by_tag[usize::from(tag & !SKIPPABLE_BIT)];
-        let Some(definition) = known else {
-            if tag & SKIPPABLE_BIT != 0 {
-                tracing::debug!(target: "agent.server.fsm", tag, index = index.0, "Skipping a command that may be skipped");
-                return Ok(None);
-            }
-            return Err(FsmError::Unknown { index, tag, kind: RecordType(tag) });
-        };
-        (definition.decode)(payload).map(Some).map_err(|error| FsmError::Undecodable {
-            index,
-            name: definition.name,
-            reason: error.to_string(),
-        })
+    fn run(
+        &self,
+        command: Box<dyn AnyCommand>,
+        tx: &mut Tx<'_>,
+        start: Instant,
+        before: &mut Duration,
+    ) -> FsmReply {
+        let reply = command.apply(tx);
+        let took = start.elapsed();
+        self.metrics.applied((command.name(), command.op()), took - *before);
+        *before = took;
+        reply
     }
+
+    /// Says once for each kind that its records are kept and not obeyed.
+    fn tell_carried(&self, kind: RecordType) {
+        let bit = 1 << (kind.0 & 63);
+        if self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            tracing::warn!(target: "agent.server.fsm", %kind, "The leader writes records of a feature that this version does not have: they are kept and saved with each snapshot, but are not in force on this server");
+        }
+    }
+
+    /// Reads a command back from the log and applies it. One that may be skipped and is not
+    /// known is.
+    fn read_and_run(
+        &self,
+        bytes: &[u8],
+        tx: &mut Tx<'_>,
+        start: Instant,
+        before: &mut Duration,
+    ) -> Result<FsmReply, FsmError> {
+        let Some((&tag, payload)) = bytes.split_first() else { return Ok(nothing()) };
+        let (index, number) = (tx.index(), tag & !SKIPPABLE_BIT);
+        let kind = RecordType(number);
+        if let Some(known) = self.by_tag[usize::from(number)] {
+            let command = (known.decode)(payload).map_err(|error| FsmError::Undecodable {
+                index,
+                name: known.name,
+                reason: error.to_string(),
+            })?;
+            return Ok(self.run(command, tx, start, before));
+        }
+        match carried::command::apply(tx, number, payload) {
+            Some(Ok(reply)) => {
+                self.tell_carried(kind);
+                Ok(reply.map(|()| Box::new(()) as Box<dyn Any + Send>))
+            }
+            Some(Err(error)) => {
+                Err(FsmError::Beyond { index, tag, kind, reason: error.to_string() })
+            }
+            None if tag & SKIPPABLE_BIT != 0 => {
+                tracing::debug!(target: "agent.server.fsm", tag, index = index.0, "Skipping a command that may be skipped");
+                Ok(nothing())
+            }
+            None => Err(FsmError::Unknown { index, tag, kind }),
+        }
+    }
+}
+
+/// The reply of what changes nothing.
+fn nothing() -> FsmReply {
+    Ok(Box::new(()))
 }
 
 #[cfg(test)]
@@ -224,6 +283,13 @@ mod tests {
             Err(FsmError::Unknown { index: Index(3), tag: 0x3f, kind: RecordType(0x3f) })
         );
         assert_eq!(apply(&[0xbf, 0xc0]), Ok(1));
+        // A peering; and an intention that is changed in part.
+        let error = apply(&[35, 0x0a]).expect_err("nobody knows it").to_string();
+        assert!(error.contains("type 35 (Peering)") && error.contains("Replace this server"));
+        let error = apply(b"\x0c\x81\xa8Mutation\x80").expect_err("it is too much").to_string();
+        assert!(
+            error.contains("type 12 (Intention)") && error.contains("a part of a config entry")
+        );
         assert!(matches!(
             apply(&[0x02, 0xc1]),
             Err(FsmError::Undecodable { name: "KVS.Apply", .. })

@@ -1,13 +1,18 @@
-//! Records of snapshots that no domain of this version understands: tokens, config
-//! entries, peerings and the like of a Consul that has them.
+//! Records that no domain of this version understands: tokens, config entries, intentions
+//! and the like of a Consul that has them.
 //!
-//! They are kept as they came and written into every later snapshot, so that moving
-//! here and back loses nothing. They are not in force: nothing reads them. The version
-//! that has a domain for them finds them where each of its records is, in the snapshot
-//! that it starts from.
+//! They come with snapshots, and with the log of a cluster whose leader is a Consul server.
+//! They are kept and written into every later snapshot, so that moving here and back loses
+//! nothing, and so that servers of both kinds agree on the state. They are not in force:
+//! nothing reads them. The version that has a domain for them finds them where each of its
+//! records is, in the snapshot that it starts from.
 //!
-//! - They change only by a restore, and then all of them.
-//! - Those of one kind keep their order.
+//! - [`command`]: what the log does to them: sets and removes whole records. Commands whose
+//!   meaning is more than that are none of these, and stop the server.
+//! - A record whose kind is known has one place: that of its id. Others keep their order.
+
+pub mod command;
+mod record;
 
 use std::sync::Arc;
 
@@ -20,22 +25,26 @@ use store::{State, Table, Tx};
 pub struct CarriedRecord {
     /// Its kind: the first byte in a snapshot.
     pub kind: u8,
-    /// Its place among all records of the snapshot that it came with.
-    pub number: u64,
+    /// Its place among those of its kind: by what identifies it, or by its number in the
+    /// snapshot that it came with.
+    place: Vec<u8>,
     /// What stands behind the first byte.
     pub bytes: Bytes,
 }
 
 /// All records that are carried, by kind and place.
-pub const CARRIED: Table<CarriedRecord> = Table::new("carried", |record| {
-    let mut key = [record.kind; 9];
-    key[1..].copy_from_slice(&record.number.to_be_bytes());
-    Arc::from(&key[..])
-});
+pub const CARRIED: Table<CarriedRecord> =
+    Table::new("carried", |record| Arc::from(key_of(record.kind, &record.place)));
 
-/// Keeps a record.
+fn key_of(kind: u8, place: &[u8]) -> Vec<u8> {
+    [&[kind], place].concat()
+}
+
+/// Keeps a record of a snapshot, which was number `number` in it.
 pub fn carry(tx: &mut Tx<'_>, kind: u8, number: u64, bytes: &[u8]) {
-    tx.put(&CARRIED, CarriedRecord { kind, number, bytes: Bytes::copy_from_slice(bytes) });
+    let unknown = || [&[0][..], &number.to_be_bytes()].concat();
+    let place = record::place_of(kind, bytes).unwrap_or_else(unknown);
+    tx.put(&CARRIED, CarriedRecord { kind, place, bytes: Bytes::copy_from_slice(bytes) });
 }
 
 /// Visits the records of one kind, in their order.
@@ -52,3 +61,6 @@ pub const DOMAIN: Domain = Domain {
     routes: &[],
     methods: &[],
 };
+
+#[cfg(test)]
+mod tests;

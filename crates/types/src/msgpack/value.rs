@@ -1,5 +1,7 @@
 //! Any value, for those who show what they do not know.
 
+use serde::ser::{Serialize, Serializer};
+
 use super::skip::{Head, take_head};
 use super::{Error, MAX_DEPTH};
 
@@ -27,7 +29,66 @@ pub enum Value {
     Extension(u8, Vec<u8>),
 }
 
+impl Serialize for Value {
+    /// Maps keep the order of their pairs. An extension is written as its bytes alone: no
+    /// writer of the dialect makes any.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_none(),
+            Self::Bool(value) => serializer.serialize_bool(*value),
+            Self::Unsigned(number) => serializer.serialize_u64(*number),
+            Self::Signed(number) => serializer.serialize_i64(*number),
+            Self::Float(number) => serializer.serialize_f64(*number),
+            Self::Raw(bytes) | Self::Extension(_, bytes) => serializer.serialize_bytes(bytes),
+            Self::List(values) => serializer.collect_seq(values),
+            Self::Map(pairs) => {
+                serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)))
+            }
+        }
+    }
+}
+
 impl Value {
+    /// What a map has under a name; `None` for what is no map.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        let Self::Map(pairs) = self else { return None };
+        let is_it = |key: &Value| matches!(key, Self::Raw(key) if key == name.as_bytes());
+        pairs.iter().find(|(key, _)| is_it(key)).map(|(_, value)| value)
+    }
+
+    /// Puts something under a name of a map: where it was, or in the order of the names.
+    /// Of no effect on what is no map.
+    pub fn set(&mut self, name: &str, value: Value) {
+        let Self::Map(pairs) = self else { return };
+        let mut place = pairs.len();
+        for (at, (key, old)) in pairs.iter_mut().enumerate() {
+            let Self::Raw(key) = key else { continue };
+            if key == name.as_bytes() {
+                *old = value;
+                return;
+            }
+            if place > at && key.as_slice() > name.as_bytes() {
+                place = at;
+            }
+        }
+        pairs.insert(place, (Self::Raw(name.as_bytes().to_vec()), value));
+    }
+
+    /// Text or bytes; nothing for anything else.
+    pub fn raw(&self) -> &[u8] {
+        if let Self::Raw(bytes) = self { bytes } else { &[] }
+    }
+
+    /// A number that is not negative; zero for anything else.
+    pub fn number(&self) -> u64 {
+        if let Self::Unsigned(number) = self { *number } else { 0 }
+    }
+
+    /// The members of a list; none for anything else.
+    pub fn list(&self) -> &[Value] {
+        if let Self::List(values) = self { values } else { &[] }
+    }
+
     /// Reads the first value of `bytes` and returns it with the bytes behind it.
     ///
     /// # Errors
@@ -84,6 +145,21 @@ fn take<'b>(input: &mut &'b [u8], len: usize) -> Result<&'b [u8], Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::msgpack::to_vec;
+
+    #[test]
+    fn values_are_written_as_they_were_read_and_can_be_changed() {
+        let bytes = b"\x83\xa1a\x92\x07\xff\xa1c\xcb\x40\x14\0\0\0\0\0\0\xa1d\xc0";
+        let (mut value, _) = Value::from_prefix(bytes).unwrap();
+        assert_eq!(to_vec(&value), bytes);
+        value.set("c", Value::Unsigned(1));
+        value.set("b", Value::Raw(b"x".to_vec()));
+        assert_eq!(to_vec(&value), b"\x84\xa1a\x92\x07\xff\xa1b\xa1x\xa1c\x01\xa1d\xc0");
+        assert_eq!(value.get("b").map(Value::raw), Some(&b"x"[..]));
+        assert_eq!(value.get("c").map(Value::number), Some(1));
+        assert_eq!(value.get("a").map(|list| list.list().len()), Some(2));
+        assert_eq!(value.get("z"), None);
+    }
 
     #[test]
     fn values_are_read_as_they_are_and_bounded() {
