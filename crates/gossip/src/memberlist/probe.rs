@@ -91,11 +91,12 @@ impl Probes {
         let Some(place) = pool.nodes.next_to_probe(now, kept, &mut pool.rng) else { return };
         pool.counts.degraded_probes += u64::from(pool.awareness > 0);
         let target = pool.nodes.get(place).node.clone();
+        let deadline = now + pool.options.timings.probe_interval * (pool.awareness + 1);
         let probe = Probe {
             sequence: pool.next_sequence(),
             sent: now,
-            ask_others: Some(now + pool.options.timings.probe_timeout),
-            deadline: now + pool.options.timings.probe_interval * (pool.awareness + 1),
+            ask_others: Some(deadline.min(now + pool.options.timings.probe_timeout)),
+            deadline,
             nacks_expected: 0,
             nacks: 0,
             stream: None,

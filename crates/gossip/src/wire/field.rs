@@ -127,6 +127,83 @@ pub(super) mod list_or_nil {
     }
 }
 
+/// Lists and maps of which a bounded number of members is read: a member may take a byte in the
+/// message, and a hundred in memory. Those behind are stepped over.
+pub(super) mod at_most {
+    use std::collections::BTreeMap;
+    use std::fmt;
+    use std::marker::PhantomData;
+
+    use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+    struct AtMost<T>(usize, PhantomData<T>);
+
+    pub(in crate::wire) fn list<'de, const MAX: usize, T, D>(
+        deserializer: D,
+    ) -> Result<Vec<T>, D::Error>
+    where
+        T: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        deserializer.deserialize_seq(AtMost::<Vec<T>>(MAX, PhantomData))
+    }
+
+    pub(in crate::wire) fn map<'de, const MAX: usize, K, V, D>(
+        deserializer: D,
+    ) -> Result<BTreeMap<K, V>, D::Error>
+    where
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+        D: Deserializer<'de>,
+    {
+        deserializer.deserialize_map(AtMost::<BTreeMap<K, V>>(MAX, PhantomData))
+    }
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for AtMost<Vec<T>> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while list.len() < self.0 {
+                match members.next_element()? {
+                    Some(member) => list.push(member),
+                    None => return Ok(list),
+                }
+            }
+            while members.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(list)
+        }
+    }
+
+    impl<'de, K, V> Visitor<'de> for AtMost<BTreeMap<K, V>>
+    where
+        K: Deserialize<'de> + Ord,
+        V: Deserialize<'de>,
+    {
+        type Value = BTreeMap<K, V>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a map")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while map.len() < self.0 {
+                match members.next_entry()? {
+                    Some((key, value)) => drop(map.insert(key, value)),
+                    None => return Ok(map),
+                }
+            }
+            while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            Ok(map)
+        }
+    }
+}
+
 /// The six version bytes; nil when there are none. Fewer than six are none.
 pub(super) mod versions {
     use serde::{Deserializer, Serializer};

@@ -141,9 +141,10 @@ pub struct SerfPushPull {
     pub event_time: LamportTime,
     /// The ring of recent events: real agents write exactly 512 places. From elsewhere there may
     /// be any number.
-    #[serde(deserialize_with = "places")]
+    #[serde(deserialize_with = "field::at_most::list::<EVENT_PLACES_MAX, _, _>")]
     pub events: Vec<Option<UserEvents>>,
     /// Who has left.
+    #[serde(deserialize_with = "field::at_most::list::<MEMBERS_MAX, _, _>")]
     pub left_members: Vec<String>,
     /// The members' clock.
     #[serde(rename = "LTime")]
@@ -152,50 +153,28 @@ pub struct SerfPushPull {
     #[serde(rename = "QueryLTime")]
     pub query_time: LamportTime,
     /// When each member's status changed last.
-    #[serde(rename = "StatusLTimes")]
+    #[serde(
+        rename = "StatusLTimes",
+        deserialize_with = "field::at_most::map::<MEMBERS_MAX, _, _, _>"
+    )]
     pub status_times: BTreeMap<String, LamportTime>,
 }
 
 /// Places of the ring of events that are read; there are 512.
-const EVENT_PLACES_MAX: usize = 64 * 1024;
+const EVENT_PLACES_MAX: usize = 4096;
 
-/// A ring of events. A place takes a byte in the message and much more in memory, so that
-/// their number has a bound of its own.
-fn places<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<Option<UserEvents>>, D::Error> {
-    struct Places;
+/// Events of one time that are read.
+const EVENTS_MAX: usize = 256;
 
-    impl<'de> serde::de::Visitor<'de> for Places {
-        type Value = Vec<Option<UserEvents>>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a ring of events")
-        }
-
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(
-            self,
-            mut sequence: A,
-        ) -> Result<Self::Value, A::Error> {
-            let mut places = Vec::new();
-            while let Some(place) = sequence.next_element()? {
-                if places.len() == EVENT_PLACES_MAX {
-                    return Err(serde::de::Error::custom("too many events"));
-                }
-                places.push(place);
-            }
-            Ok(places)
-        }
-    }
-
-    deserializer.deserialize_seq(Places)
-}
+/// Members of a push/pull that are read.
+const MEMBERS_MAX: usize = super::stream::NODES_MAX;
 
 /// The events of one time, in a push/pull.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct UserEvents {
     /// The events.
+    #[serde(deserialize_with = "field::at_most::list::<EVENTS_MAX, _, _>")]
     pub events: Vec<PastEvent>,
     /// When, by the events' clock.
     #[serde(rename = "LTime")]

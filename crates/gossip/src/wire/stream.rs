@@ -20,8 +20,11 @@ pub const SEALED_MAX: usize = 20 * 1024 * 1024;
 /// Most bytes of a message without its layers. A pool of 5,000 nodes needs about 4 MiB.
 pub const PLAIN_MAX: usize = 64 * 1024 * 1024;
 
-/// Most bytes of serf's part of a push/pull, and of a user message.
-pub const USER_MAX: usize = 20 * 1024 * 1024;
+/// Most bytes of serf's part of a push/pull.
+pub const USER_STATE_MAX: usize = 20 * 1024 * 1024;
+
+/// Most bytes of a user message. serf's have 9 KiB at most.
+pub const USER_MAX: usize = 1024 * 1024;
 
 /// Most nodes of a push/pull.
 pub const NODES_MAX: usize = 128 * 1024;
@@ -333,7 +336,8 @@ impl Scan {
                     self.part = after_map(kind, &rest[..length], self.at)?;
                 }
                 Part::Nodes { header, start, left: 0 } => {
-                    let length = bounded(header.user_state_len, "user state length", USER_MAX)?;
+                    let length =
+                        bounded(header.user_state_len, "user state length", USER_STATE_MAX)?;
                     self.part = Part::User { length, nodes: Some((header, start)) };
                 }
                 Part::Nodes { header, start, left } => {

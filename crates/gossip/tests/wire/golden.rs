@@ -204,6 +204,26 @@ fn a_push_pull_is_that_of_a_real_agent() {
 }
 
 #[test]
+fn a_push_pull_of_many_small_things_does_not_fill_the_memory() {
+    // Each of these members is one byte: a nil.
+    let many = |key: &str, of: &[u8], count: u32| {
+        let name = [&[0xa0 | key.len() as u8], key.as_bytes()].concat();
+        [&name[..], &[0xdd], &count.to_be_bytes(), &of.repeat(count as usize)].concat()
+    };
+    let inner = [&hex("81")[..], &many("Events", &[0xc0], 5_000)].concat();
+    let body =
+        [&hex("02 82")[..], &many("LeftMembers", &[0xc0], 200_000), &many("Events", &inner, 20)]
+            .concat();
+    let Ok(SerfMessage::PushPull(state)) = SerfMessage::decode(&body) else { panic!("not read") };
+    assert_eq!(state.left_members.len(), stream::NODES_MAX);
+    assert_eq!(state.events.len(), 20);
+    assert!(state.events.iter().flatten().all(|events| events.events.len() == 256));
+    let places = [&hex("02 81")[..], &many("Events", &[0xc0], 100_000)].concat();
+    let Ok(SerfMessage::PushPull(state)) = SerfMessage::decode(&places) else { panic!("not read") };
+    assert_eq!(state.events.len(), 4096);
+}
+
+#[test]
 fn compression_is_go_s() {
     // The header of a compound that a real agent compressed.
     let mut compound = hex("07 03 0126 00b6 0030 04");

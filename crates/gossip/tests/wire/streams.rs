@@ -149,7 +149,7 @@ fn lengths_that_lie_are_refused_before_anything_is_read() {
     check(
         &hex("08 81 aa557365724d73674c656e ce 7fffffff"),
         &plain,
-        "user message length is larger than limit (20971520)",
+        "user message length is larger than limit (1048576)",
     );
     // A node's record, and a map, that are larger than any.
     check(
