@@ -3,17 +3,20 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use contract::remote::{QueryOptions, decode_reply, encode};
 use raft::{Change, ServerId};
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use types::operator::RaftConfiguration;
 
 use crate::Server;
 use crate::leader::hand_over;
+use crate::operator::RAFT_CONFIGURATION;
 
 /// How long to wait for the quorum to have let this server go.
 const REMOVED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often to look whether it has.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Leaves: leadership goes to another server, the gossip pools are told, and those who
 /// still ask are sent elsewhere for the time of `drain`. The server that leads then
@@ -57,15 +60,23 @@ async fn stop_leading(server: &Server, own: &ServerId) {
     }
 }
 
-/// Waits until the quorum has let this server go.
+/// Waits until the quorum has let this server go. Who is let go may not hear of it, so the
+/// leader is asked too.
 async fn until_removed(server: &Server, own: &ServerId) {
     let removed = async {
         let mut looks = interval(LOOK_INTERVAL);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut leader = None;
         loop {
             looks.tick().await;
             let Ok(stats) = server.raft().stats().await else { return };
             if stats.configuration.server(own).is_none() {
+                return;
+            }
+            leader = server.raft().leader().or(leader);
+            if let Some(leader) = &leader
+                && is_removed(server, own, &leader.id).await
+            {
                 return;
             }
         }
@@ -73,4 +84,17 @@ async fn until_removed(server: &Server, own: &ServerId) {
     if timeout(REMOVED_TIMEOUT, removed).await.is_err() {
         tracing::warn!(target: "agent.server", "failed to leave raft configuration gracefully, timeout");
     }
+}
+
+/// Whether the leader says that this server is not in the quorum any more.
+async fn is_removed(server: &Server, own: &ServerId, leader: &ServerId) -> bool {
+    let (peers, datacenter) = (server.peers(), &server.shared.options.datacenter);
+    let Some(leader) = peers.server(datacenter, &leader.0) else { return false };
+    let args = encode(&QueryOptions::default());
+    // Without an answer it is asked again.
+    let Ok(reply) = peers.call(&leader, RAFT_CONFIGURATION, args, REMOVED_TIMEOUT).await else {
+        return false;
+    };
+    decode_reply::<RaftConfiguration>(RAFT_CONFIGURATION, &reply)
+        .is_ok_and(|told| told.servers.iter().all(|listed| *listed.id != *own.0))
 }

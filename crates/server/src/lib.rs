@@ -25,6 +25,7 @@ pub mod bootstrap;
 mod coordinates;
 mod duties;
 pub mod endpoint;
+mod event;
 mod federation;
 mod forward;
 pub mod fsm;
@@ -62,6 +63,7 @@ use tokio::sync::watch;
 use types::autopilot::AutopilotConfiguration;
 use types::{Datacenter, GoDuration, SecretId};
 
+pub use event::{EventFireRequest, fire_event};
 pub use leave::leave;
 pub use read::Answer;
 pub use snapshot_archive::{Archive, Restored, SavedSnapshot, check_archive};

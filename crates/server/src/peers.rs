@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft::ServerId;
-use rpc::{BoxFuture, Pool, PoolOptions, Protocol, Router, RpcError, ServerAddr};
+use rpc::{BoxFuture, BoxedStream, Pool, PoolOptions, Protocol, Router, RpcError, ServerAddr};
 use telemetry::names;
 use types::Datacenter;
 
@@ -50,6 +50,26 @@ impl Peers {
         let mut near = self.router.routes().datacenters_by_distance(distance);
         near.retain(|datacenter| datacenter != own);
         near
+    }
+
+    /// A connection to a server for something else than calls.
+    pub(crate) async fn open(
+        &self,
+        server: &ServerAddr,
+        protocol: Protocol,
+    ) -> Result<BoxedStream, RpcError> {
+        self.pool.open(server, protocol).await
+    }
+
+    /// As [`Self::open`], to a server of another datacenter.
+    pub(crate) async fn open_in(
+        &self,
+        datacenter: &Datacenter,
+        protocol: Protocol,
+    ) -> Result<BoxedStream, RpcError> {
+        let server = self.server_in(datacenter)?;
+        let opened = self.open(&server, protocol).await;
+        opened.inspect_err(|_| self.router.fail_server(&server))
     }
 
     /// Calls a method by its name with the msgpack of its arguments, and returns that of

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use acl::{Permission, Resource};
 use contract::{CallError, Consistency, ReadFacts};
+use rpc::{BoxedStream, Protocol};
 use snapshot::archive::{self, ArchiveError};
 use snapshot::{Meta, Record, Splitter};
 use tokio::time::timeout;
 use types::{Datacenter, Index, SecretId};
 
-use crate::forward::is_elsewhere;
+use crate::forward::{Attempts, Failure, Place, is_elsewhere, place};
+use crate::operator::READ;
 use crate::raft_host::{Capture, ProposeError};
 use crate::state_file::{Contents, RestoreError};
 use crate::{Server, write};
@@ -55,14 +57,44 @@ pub trait Archive: Read + Seek + Send + 'static {}
 impl<T: Read + Seek + Send + 'static> Archive for T {}
 
 impl Server {
+    /// The connection over which a snapshot is saved or restored, with nothing said on it
+    /// yet; `None` if it is this server that does it.
+    ///
+    /// # Errors
+    /// There is no way to the datacenter, or no leader.
+    pub async fn snapshot_elsewhere(
+        &self,
+        datacenter: &Datacenter,
+        consistency: Consistency,
+    ) -> Result<Option<BoxedStream>, CallError> {
+        if is_elsewhere(self, datacenter) {
+            let opened = self.peers().open_in(datacenter, Protocol::Snapshot).await;
+            return Ok(Some(opened.map_err(Failure::There)?));
+        }
+        let mut attempts = Attempts::new(READ);
+        loop {
+            let failure = match place(self, consistency == Consistency::Stale) {
+                Ok(Place::Here) => return Ok(None),
+                Ok(Place::At(leader)) => {
+                    match self.peers().open(&leader, Protocol::Snapshot).await {
+                        Ok(stream) => return Ok(Some(stream)),
+                        Err(error) => Failure::There(error),
+                    }
+                }
+                Err(error) => Failure::Here(error),
+            };
+            attempts.pause(self, failure).await?;
+        }
+    }
+
     /// Whether a restore would be taken on: asked before an archive is sent, which may be
     /// long.
     ///
     /// # Errors
-    /// Permission denied, or there is no way to the datacenter.
+    /// Permission denied.
     pub fn may_restore(&self, datacenter: &Datacenter, token: &SecretId) -> Result<(), CallError> {
-        self.may_snapshot(token)?;
-        check_datacenter(self, datacenter)
+        // Another server says for itself what may be done there.
+        if is_elsewhere(self, datacenter) { Ok(()) } else { self.may_snapshot(token) }
     }
 
     fn may_snapshot(&self, token: &SecretId) -> Result<(), CallError> {
@@ -162,7 +194,7 @@ impl Server {
     }
 }
 
-/// Snapshots of other datacenters are not carried yet.
+/// What is done elsewhere goes there by [`Server::snapshot_elsewhere`].
 fn check_datacenter(server: &Server, datacenter: &Datacenter) -> Result<(), CallError> {
     if is_elsewhere(server, datacenter) {
         return Err(CallError::no_path_to_datacenter());

@@ -2,15 +2,17 @@
 //! and what answers that it is off.
 
 use bytes::Bytes;
-use contract::CallError;
 use contract::remote::{MethodClass, Nothing, QueryOptions, decode_args, encode};
+use contract::{CallError, ReadFacts};
 use rpc::BoxFuture;
+use types::Index;
 use types::autopilot::ServerRaftStats;
 use types::operator::{AutopilotStateReply, RaftPeer, RemovePeerRequest, TransferLeaderRequest};
 
 use super::operator::HealthReply;
 use crate::Server;
 use crate::autopilot::RAFT_STATS;
+use crate::event::{EVENT_FIRE, fire_event};
 use crate::operator::{
     AUTOPILOT_STATE, RAFT_CONFIGURATION, REMOVE_BY_ADDRESS, REMOVE_BY_ID, STATUS_LEADER,
     STATUS_PEERS, TRANSFER_LEADER,
@@ -88,7 +90,16 @@ pub(super) const METHODS: &[Method] = &[
             Ok(encode(&HealthReply::from(&state)))
         })
     }),
-    off_write("AutoEncrypt.Sign", AUTO_ENCRYPT_OFF),
+    write(EVENT_FIRE, |server, args| {
+        Box::pin(async move {
+            fire_event(&server, decode_args(&args)?).await?;
+            let (raft, index) = (server.raft(), Index::ZERO);
+            let (known_leader, last_contact) = (raft.leader().is_some(), raft.last_contact());
+            let facts = ReadFacts { index, known_leader, last_contact, removed: false };
+            Ok(encode(&facts.to_meta("")))
+        })
+    }),
+    write("AutoEncrypt.Sign", AUTO_ENCRYPT_OFF),
     off("ACL.AuthMethodDelete", ACL_OFF),
     off("ACL.AuthMethodList", ACL_OFF),
     off("ACL.AuthMethodRead", ACL_OFF),
@@ -145,7 +156,7 @@ const fn off(name: &'static str, answer: Answer) -> Method {
     read(name, answer)
 }
 
-const fn off_write(name: &'static str, answer: Answer) -> Method {
+const fn write(name: &'static str, answer: Answer) -> Method {
     Method { name, class: MethodClass::Write, answer }
 }
 

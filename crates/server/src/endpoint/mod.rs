@@ -7,6 +7,7 @@
 
 mod methods;
 mod operator;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -188,7 +189,11 @@ impl Service for Endpoint {
     }
 
     fn snapshot(&self, from: Peer, stream: BoxedStream) -> BoxFuture<'_, ()> {
-        Box::pin(async move { drop((from, stream)) })
+        Box::pin(async move {
+            if let Err(error) = snapshot::answer(&self.server, stream).await {
+                tracing::error!(target: "agent.server.rpc", conn = %from.address, error = %error, "Snapshot RPC error");
+            }
+        })
     }
 
     fn grpc(&self, from: Peer, stream: BoxedStream) -> BoxFuture<'_, ()> {

@@ -279,8 +279,6 @@ async fn a_leader_that_leaves_is_followed_by_another_and_taken_out() {
     let leaving = cluster.leader().server.clone();
     let id = leaving.raft().id().clone();
     crate::leave(&leaving, Duration::ZERO).await;
-    let stats = leaving.raft().stats().await.expect("it still runs");
-    assert_eq!(stats.configuration.server(&id), None);
     let query = KvGet { key: "k".into() };
     let options = ReadOptions::default();
     let refused = leaving.read_typed(query, &options);
@@ -288,6 +286,8 @@ async fn a_leader_that_leaves_is_followed_by_another_and_taken_out() {
     assert!(!matches!(refused, Ok(Ok(_))), "it takes on no more calls");
     cluster.servers.retain(|running| *running.server.raft().id() != id);
     cluster.until_led().await;
+    let stats = cluster.leader().server.raft().stats().await.expect("it runs");
+    assert_eq!(stats.configuration.server(&id), None);
     assert_eq!(cluster.follower().get("k", &ReadOptions::default()).await.expect("led").value, "v");
     cluster.stop().await;
 }
@@ -317,5 +317,53 @@ async fn a_server_that_joins_listens_and_then_votes_and_a_dead_one_goes() {
     })
     .await;
     assert_eq!(cluster.servers.len(), 3);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archive_is_saved_and_restored_through_any_server() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use types::operator::SnapshotRequest;
+
+    /// Asks over a connection of its own, and gives the error and what follows it.
+    async fn ask(at: &ServerAddr, request: &SnapshotRequest, archive: &[u8]) -> (String, Vec<u8>) {
+        let pool = Pool::new(PoolOptions::default());
+        let mut stream = pool.open(at, rpc::Protocol::Snapshot).await.expect("it listens");
+        stream.write_all(&remote::encode(request)).await.expect("it listens");
+        stream.write_all(archive).await.expect("it listens");
+        stream.shutdown().await.expect("it listens");
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.expect("it answers to the end");
+        let mut scan = types::msgpack::ValueScan::default();
+        let head = scan.advance(&all).expect("it is a value").expect("it is whole");
+        let archive = all.split_off(head);
+        let reply: types::operator::SnapshotReply =
+            remote::decode_reply("a snapshot", &all).expect("it is one");
+        (reply.error, archive)
+    }
+
+    let cluster = Cluster::start("dc1", 3).await;
+    let (leader, follower) = (cluster.leader(), cluster.follower());
+    leader.put("k", "saved").await.expect("it leads");
+    let save = SnapshotRequest::default();
+    let (error, archive) = ask(&follower.addr, &save, b"").await;
+    assert_eq!(error, "");
+    crate::check_archive(&mut &archive[..]).expect("it is whole");
+
+    follower.put("k", "changed").await.expect("it is led");
+    let restore = SnapshotRequest { op: SnapshotRequest::RESTORE, ..save.clone() };
+    let (error, rest) = ask(&follower.addr, &restore, &archive).await;
+    assert_eq!((error.as_str(), rest.len()), ("", 0));
+    let got = follower.get("k", &ReadOptions::default()).await.expect("it is led");
+    assert_eq!(got.value, "saved");
+
+    let stale = SnapshotRequest { allow_stale: true, ..restore.clone() };
+    assert_eq!(ask(&follower.addr, &stale, b"").await.0, "stale not allowed for restore");
+    let odd = SnapshotRequest { op: 7, ..save.clone() };
+    assert_eq!(ask(&leader.addr, &odd, b"").await.0, "unrecognized snapshot op 7");
+    let north = SnapshotRequest { datacenter: "north".into(), ..save.clone() };
+    assert_eq!(ask(&leader.addr, &north, b"").await.0, "No path to datacenter");
+    let (error, _) = ask(&follower.addr, &restore, b"no archive").await;
+    assert!(!error.is_empty());
     cluster.stop().await;
 }

@@ -43,6 +43,7 @@ use wal::SnapshotStore;
 
 pub use self::book::{AddressBook, FixedAddresses, Members};
 pub use self::incoming::Incoming;
+pub use raft::wire::Sender as RaftSender;
 
 use self::calls::Calls;
 use self::lane::{Lane, LaneKind, Outgoing};
