@@ -48,6 +48,7 @@ mod process;
 mod reload;
 mod remote_exec;
 mod retry_join;
+mod server_port;
 mod service_manager;
 mod settings;
 mod snapshot_schedule;

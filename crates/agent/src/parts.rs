@@ -9,9 +9,7 @@ use config::runtime::{ListenAddr, SnapshotSchedule};
 use http_server::{HttpService, HttpSettings, Router, ServeOptions};
 use server::Server;
 use server::fsm::Fsm;
-use server::raft_host::{
-    Disk, FileDisk, HostOptions, HostSettings, MemDisk, NoPeers, RaftHost, ServerId,
-};
+use server::raft_host::{Disk, FileDisk, HostOptions, HostSettings, MemDisk, RaftHost, ServerId};
 use server::rate_limit::Caller;
 use store::Store;
 use telemetry::Metrics;
@@ -33,6 +31,7 @@ use crate::local_catalog::DelegateCatalog;
 use crate::logging::Logging;
 use crate::process::AgentHandle;
 use crate::remote_exec::{KvJobStore, RemoteExec};
+use crate::server_port::ServerPort;
 use crate::user_event::UserEvents;
 use crate::user_event::broadcast::{Broadcast, PoolBroadcast};
 use crate::watches::{WatchSettings, Watches};
@@ -67,6 +66,7 @@ impl Parts {
     /// Starts everything, in an order in which nothing is used before it is there.
     pub(crate) async fn start(
         handle: &AgentHandle,
+        port: Option<ServerPort>,
         logging: &Logging,
         metrics: &Metrics,
     ) -> Result<Self, String> {
@@ -90,6 +90,9 @@ impl Parts {
                 handle.snapshots().clone(),
                 duties_stops.clone(),
             ));
+            if let Some(port) = port {
+                port.serve(server, handle, &mut duties, &duties_stops);
+            }
             let own = handle.node();
             duties.spawn(server::leader::run(server.clone(), own, members, duties_stops.clone()));
         }
@@ -227,6 +230,7 @@ impl Parts {
             Some(tls) => Some((tls, listeners::server_tls(&config.tls.https).map_err(text)?)),
             None => None,
         };
+        settings::rpc_tls(config)?;
         let check_tls = local::check_tls(config)?;
         let new_dns = dns_settings(config).await?;
         self.local.reload(config).await.map_err(|error| error.on_reload())?;
@@ -234,6 +238,7 @@ impl Parts {
         if let Some((tls, new)) = tls {
             tls.store(new);
         }
+        self.handle.rpc_tls().reload(&settings::tls_of_rpc(config)).map_err(text)?;
         if let Some(tls) = check_tls {
             self.local.set_check_tls(tls);
         }
@@ -358,18 +363,22 @@ fn text(error: impl std::fmt::Display) -> String {
 pub(crate) fn start_delegate(
     config: &RuntimeConfig,
     node_id: &NodeId,
-    pool: &rpc::Pool,
-    router: &rpc::Router,
+    (pool, router): (&rpc::Pool, &rpc::Router),
+    port: Option<&mut ServerPort>,
 ) -> Result<Delegate, String> {
-    if config.server {
-        return start_server(config, node_id).map(Delegate::Server);
+    if let Some(port) = port {
+        return start_server(config, node_id, port).map(Delegate::Server);
     }
     let options = settings::client(config);
     Ok(Delegate::Client(Client::new(pool.clone(), router.clone(), options)))
 }
 
 /// Starts the server: its log, its state, its part in the consensus.
-fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<Server, String> {
+fn start_server(
+    config: &RuntimeConfig,
+    node_id: &NodeId,
+    port: &mut ServerPort,
+) -> Result<Server, String> {
     let id = ServerId(node_id.as_str().into());
     let address: Arc<str> = config.network.rpc_advertise.to_string().into();
     let seed = fastrand::u64(..);
@@ -397,7 +406,7 @@ fn start_server(config: &RuntimeConfig, node_id: &NodeId) -> Result<Server, Stri
     let store = Store::new(&domains::tables());
     let applier = Fsm::new(store.clone());
     let lock_delays = applier.lock_delays();
-    let raft = RaftHost::start(options, disk, applier, |_| Box::new(NoPeers))
+    let raft = RaftHost::start(options, disk, applier, |inlet| port.transport(inlet))
         .map_err(|error| error.to_string())?;
     let server = Server::new(settings::server(config), store, raft, lock_delays);
     server.limit_requests(settings::request_limits(config));

@@ -30,6 +30,7 @@ use crate::logging::{Level, LogFile, Logging, Rotation, Syslog};
 use crate::parts::{self, Parts};
 use crate::pools::Pools;
 use crate::reload::Reason;
+use crate::server_port::ServerPort;
 use crate::service_manager;
 use crate::settings;
 use crate::snapshot_schedule::SharedStatus;
@@ -78,6 +79,7 @@ struct Shared {
     delegate: Delegate,
     pools: Pools,
     rpc_pool: rpc::Pool,
+    rpc_tls: rpc::Tls,
     local: OnceLock<Local>,
     snapshots: SharedStatus,
 }
@@ -106,6 +108,11 @@ impl AgentHandle {
     /// The connections to servers.
     pub(crate) fn rpc_pool(&self) -> &rpc::Pool {
         &self.shared.rpc_pool
+    }
+
+    /// How TLS is spoken on the server port and on the way to it.
+    pub(crate) fn rpc_tls(&self) -> &rpc::Tls {
+        &self.shared.rpc_tls
     }
 
     /// This agent in the LAN pool.
@@ -380,8 +387,14 @@ async fn start(
     let config = Arc::new(ArcSwap::from_pointee(config));
     let authorizer: AuthorizerHook = Arc::new(|_| acl::Authorizer::allow_all());
     let router = rpc::Router::new(config.load().identity.datacenter.clone());
-    let rpc_pool = rpc::Pool::new(settings::rpc_pool(&config.load()));
-    let delegate = parts::start_delegate(&config.load(), &node_id, &rpc_pool, &router)?;
+    let rpc_tls = settings::rpc_tls(&config.load())?;
+    let rpc_pool = rpc::Pool::new(settings::rpc_pool(&config.load(), &rpc_tls));
+    let mut port = match config.load().server {
+        true => Some(ServerPort::bind(&config.load(), &node_id, &rpc_pool, rpc_tls.clone())?),
+        false => None,
+    };
+    let ways = (&rpc_pool, &router);
+    let delegate = parts::start_delegate(&config.load(), &node_id, ways, port.as_mut())?;
     let pools = Pools::start(&config.load_full(), &node_id, router).await?;
     let handle = AgentHandle {
         shared: Arc::new(Shared {
@@ -392,11 +405,12 @@ async fn start(
             delegate,
             pools,
             rpc_pool,
+            rpc_tls,
             local: OnceLock::new(),
             snapshots: SharedStatus::default(),
         }),
     };
-    let parts = Parts::start(&handle, logging, &metrics).await?;
+    let parts = Parts::start(&handle, port, logging, &metrics).await?;
     Ok(Running {
         sources: options.sources.clone(),
         environment,

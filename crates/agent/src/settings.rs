@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::RuntimeConfig;
-use config::runtime::RateLimitMode;
+use config::runtime::{RateLimitMode, TlsVersion};
 use contract::AgentFacts;
 use http::{HeaderName, HeaderValue};
 use http_server::{HttpSettings, Ui};
@@ -71,10 +71,39 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
 }
 
 /// How connections to servers are made and kept.
-pub(crate) fn rpc_pool(config: &RuntimeConfig) -> rpc::PoolOptions {
-    match config.server {
+pub(crate) fn rpc_pool(config: &RuntimeConfig, tls: &rpc::Tls) -> rpc::PoolOptions {
+    let options = match config.server {
         true => rpc::PoolOptions::server(),
         false => rpc::PoolOptions::default(),
+    };
+    let dial = rpc::Dial { tls: Some(tls.clone()), ..options.dial };
+    rpc::PoolOptions { dial, ..options }
+}
+
+/// How TLS is spoken on the server port and on the way to it.
+///
+/// # Errors
+/// A file cannot be read, or the settings contradict each other.
+pub(crate) fn rpc_tls(config: &RuntimeConfig) -> Result<rpc::Tls, String> {
+    rpc::Tls::new(&tls_of_rpc(config)).map_err(|error| error.to_string())
+}
+
+/// What is configured of that.
+pub(crate) fn tls_of_rpc(config: &RuntimeConfig) -> rpc::TlsSettings {
+    let tls = &config.tls.internal_rpc;
+    rpc::TlsSettings {
+        ca_file: tls.ca_file.clone(),
+        ca_path: tls.ca_path.clone(),
+        cert_file: tls.cert_file.clone(),
+        key_file: tls.key_file.clone(),
+        verify_incoming: tls.verify_incoming,
+        verify_outgoing: tls.verify_outgoing,
+        verify_server_hostname: tls.verify_server_hostname,
+        only_tls_1_3: tls.min_version == TlsVersion::V1_3,
+        cipher_suites: tls.cipher_suites.clone(),
+        datacenter: config.identity.datacenter.clone(),
+        domain: config.dns.domain.clone(),
+        ..rpc::TlsSettings::default()
     }
 }
 

@@ -26,6 +26,7 @@ use types::{Datacenter, SecretId};
 
 pub(crate) use self::client::{Client, ClientOptions};
 pub(crate) use self::snapshot::{ArchiveSource, ArchiveStream, SavedArchive};
+use self::snapshot::{restore_over, save_over};
 
 /// The way of this agent into its cluster. Cloning gives another handle to the same.
 #[derive(Clone)]
@@ -220,6 +221,9 @@ impl Delegate {
     ) -> Result<SavedArchive, CallError> {
         match self {
             Delegate::Server(server) => {
+                if let Some(stream) = server.snapshot_elsewhere(dc, consistency).await? {
+                    return save_over(stream, dc, token, consistency).await;
+                }
                 let saved = server.save_snapshot(dc, token, consistency).await?;
                 Ok(SavedArchive { facts: saved.facts, source: ArchiveSource::Here(saved) })
             }
@@ -246,6 +250,10 @@ impl Delegate {
     ) -> Result<Option<String>, CallError> {
         match self {
             Delegate::Server(server) => {
+                let leader = Consistency::Default;
+                if let Some(stream) = server.snapshot_elsewhere(dc, leader).await? {
+                    return restore_over(stream, archive, dc, token).await.map(|()| None);
+                }
                 let restored = server.restore_snapshot(archive, dc, token).await?;
                 Ok(restored.contents.carried_text())
             }

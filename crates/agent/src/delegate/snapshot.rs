@@ -75,24 +75,7 @@ impl Client {
         token: &SecretId,
         consistency: Consistency,
     ) -> Result<SavedArchive, CallError> {
-        let request = SnapshotRequest {
-            allow_stale: consistency == Consistency::Stale,
-            datacenter: dc.clone(),
-            op: SnapshotRequest::SAVE,
-            token: token.clone(),
-        };
-        let mut stream = self.open(Protocol::Snapshot).await?;
-        stream.write_all(&encode(&request)).await.map_err(broken)?;
-        stream.shutdown().await.map_err(broken)?;
-        let (reply, rest) = reply(&mut stream).await?;
-        let facts = ReadFacts {
-            index: reply.index,
-            known_leader: reply.known_leader,
-            last_contact: reply.last_contact.to_std(),
-            removed: false,
-        };
-        let source = ArchiveSource::There(ArchiveStream { stream, rest });
-        Ok(SavedArchive { facts, source })
+        save_over(self.open(Protocol::Snapshot).await?, dc, token, consistency).await
     }
 
     /// See [`server::Server::restore_snapshot`].
@@ -102,24 +85,59 @@ impl Client {
         dc: &Datacenter,
         token: &SecretId,
     ) -> Result<(), CallError> {
-        let request = SnapshotRequest {
-            allow_stale: false,
-            datacenter: dc.clone(),
-            op: SnapshotRequest::RESTORE,
-            token: token.clone(),
-        };
-        let mut stream = self.open(Protocol::Snapshot).await?;
-        let sent = async {
-            stream.write_all(&encode(&request)).await?;
-            send_file(archive, &mut stream).await?;
-            stream.shutdown().await
-        };
-        // A server that refuses says why, and may do so before it has all of the archive.
-        let sent = sent.await;
-        match reply(&mut stream).await {
-            Ok(_) => sent.map_err(broken),
-            Err(refusal) => Err(refusal),
-        }
+        restore_over(self.open(Protocol::Snapshot).await?, archive, dc, token).await
+    }
+}
+
+/// Saves over a connection on which nothing was said yet.
+pub(super) async fn save_over(
+    mut stream: BoxedStream,
+    dc: &Datacenter,
+    token: &SecretId,
+    consistency: Consistency,
+) -> Result<SavedArchive, CallError> {
+    let request = SnapshotRequest {
+        allow_stale: consistency == Consistency::Stale,
+        datacenter: dc.clone(),
+        op: SnapshotRequest::SAVE,
+        token: token.clone(),
+    };
+    stream.write_all(&encode(&request)).await.map_err(broken)?;
+    stream.shutdown().await.map_err(broken)?;
+    let (reply, rest) = reply(&mut stream).await?;
+    let facts = ReadFacts {
+        index: reply.index,
+        known_leader: reply.known_leader,
+        last_contact: reply.last_contact.to_std(),
+        removed: false,
+    };
+    let source = ArchiveSource::There(ArchiveStream { stream, rest });
+    Ok(SavedArchive { facts, source })
+}
+
+/// Restores over a connection on which nothing was said yet.
+pub(super) async fn restore_over(
+    mut stream: BoxedStream,
+    archive: File,
+    dc: &Datacenter,
+    token: &SecretId,
+) -> Result<(), CallError> {
+    let request = SnapshotRequest {
+        allow_stale: false,
+        datacenter: dc.clone(),
+        op: SnapshotRequest::RESTORE,
+        token: token.clone(),
+    };
+    let sent = async {
+        stream.write_all(&encode(&request)).await?;
+        send_file(archive, &mut stream).await?;
+        stream.shutdown().await
+    };
+    // A server that refuses says why, and may do so before it has all of the archive.
+    let sent = sent.await;
+    match reply(&mut stream).await {
+        Ok(_) => sent.map_err(broken),
+        Err(refusal) => Err(refusal),
     }
 }
 

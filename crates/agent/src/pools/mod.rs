@@ -7,6 +7,7 @@
 
 mod options;
 mod routes;
+mod server;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use types::member::{Member, MemberStatus};
 use types::{Datacenter, NodeId};
 
 use self::routes::{Reach, Told};
+pub(crate) use self::server::ServerGossip;
 use crate::gossip::{Pool, PoolError};
 use crate::local::Local;
 use crate::multi_error;
@@ -79,6 +81,11 @@ impl Pools {
     /// The pool of the servers of all datacenters.
     pub(crate) fn wan(&self) -> Option<&Pool> {
         self.wan.as_ref()
+    }
+
+    /// What knows which server to ask.
+    pub(crate) fn router(&self) -> &Router {
+        &self.router
     }
 
     /// The members of the LAN pool, by name.
