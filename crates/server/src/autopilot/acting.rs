@@ -66,11 +66,11 @@ impl Pilot {
         now: Timestamp,
     ) -> Vec<Step> {
         let Some(state) = &self.state else { return Vec::new() };
-        // Gossip may not have found everybody yet when a leader begins.
-        let long_unknown = |server: &&AutopilotServer| {
-            server.node_status != "none" || since(server.stable_since, now) >= stable(configuration)
-        };
-        let given_up = removals(configuration, state).into_iter().filter(long_unknown);
+        // Gossip may not have found everybody yet when a leader begins, and a server that is
+        // started again at once keeps its vote.
+        let long_dead =
+            |server: &&AutopilotServer| since(server.stable_since, now) >= stable(configuration);
+        let given_up = removals(configuration, state).into_iter().filter(long_dead);
         given_up.map(give_up).collect()
     }
 

@@ -15,10 +15,11 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use types::autopilot::AutopilotConfiguration;
 use types::catalog::Node;
 use types::kv::KvEntry;
 use types::member::{Member, MemberStatus};
-use types::{Datacenter, SecretId};
+use types::{Datacenter, GoDuration, SecretId};
 
 use contract::{CallError, Consistency, ReadFacts, ReadOptions};
 
@@ -252,6 +253,10 @@ impl Cluster {
             datacenter: self.datacenter.clone(),
             hold_timeout: self.hold_timeout,
             makes_authority: false,
+            autopilot: AutopilotConfiguration {
+                server_stabilization_time: GoDuration::from_secs(1),
+                ..AutopilotConfiguration::default()
+            },
             ..ServerOptions::default()
         };
         let server = Server::new(options, store, host, lock_delays);
