@@ -499,7 +499,6 @@ metrics! {
 /// Metrics of parts that are not built yet. They are declared all the same, so that a
 /// dashboard finds a zero.
 pub static LATER: &[&MetricName] = &[
-    AGENT_TLS_CERT_EXPIRY.metric(),
     DNS_STALE_QUERIES.metric(),
     ACL_RESOLVE_TOKEN.metric(),
     ACL_TOKEN_CACHE_HIT.metric(),
