@@ -3,6 +3,7 @@
 use contract::{Call, CallError, Request, Response, Route, Verb};
 use types::Index;
 
+use super::gateway::GatewayServiceDump;
 use super::nodes::{NodeDump, NodeInfo};
 use super::overview::CatalogOverview;
 use super::services::{ExportedServices, ServiceDump};
@@ -15,10 +16,12 @@ pub(super) const ROUTES: &[Route] = &[
     Route { path: "/v1/internal/ui/services", verbs: &[Verb::get(services)] },
     Route { path: "/v1/internal/ui/exported-services", verbs: &[Verb::get(exported_services)] },
     Route { path: "/v1/internal/ui/catalog-overview", verbs: &[Verb::get(catalog_overview)] },
-    Route { path: "/v1/internal/ui/gateway-services-nodes/", verbs: &[Verb::get(of_gateway)] },
-    Route { path: "/v1/internal/ui/gateway-intentions/", verbs: &[Verb::get(of_gateway)] },
+    Route { path: "/v1/internal/ui/gateway-services-nodes/", verbs: &[Verb::get(behind_gateway)] },
+    Route { path: "/v1/internal/ui/gateway-intentions/", verbs: &[Verb::get(gateway_intentions)] },
     Route { path: "/v1/internal/ui/service-topology/", verbs: &[Verb::get(service_topology)] },
 ];
+
+const MISSING_GATEWAY: &str = "Missing gateway name";
 
 fn nodes(request: &Request) -> Result<Call, CallError> {
     let options = request.read_options()?;
@@ -57,12 +60,19 @@ fn catalog_overview(request: &Request) -> Result<Call, CallError> {
     Ok(Call::read(CatalogOverview, options).bare())
 }
 
-/// What a gateway serves, and who may speak to that. Gateways are linked by config
-/// entries, of which there are none yet, so no gateway serves anything.
-fn of_gateway(request: &Request) -> Result<Call, CallError> {
+fn behind_gateway(request: &Request) -> Result<Call, CallError> {
     let options = request.read_options()?;
-    let gateway = request.tail_or("Missing gateway name")?.to_owned();
-    Ok(Call::read(GatewayServices { gateway }, options).with_facts_of_errors())
+    let gateway = request.tail_or(MISSING_GATEWAY)?.to_owned();
+    Ok(Call::read(GatewayServiceDump { gateway }, options).with_facts_of_errors())
+}
+
+/// Who may speak to what is behind a gateway. There are no intentions yet, so nothing is
+/// said of anybody.
+fn gateway_intentions(request: &Request) -> Result<Call, CallError> {
+    let options = request.read_options()?;
+    let gateway = request.tail_or(MISSING_GATEWAY)?.to_owned();
+    let none = |_: &_, encoding| Response::json(&[(); 0], encoding);
+    Ok(Call::read_with(GatewayServices { gateway }, options, none).with_facts_of_errors())
 }
 
 fn service_topology(request: &Request) -> Result<Call, CallError> {

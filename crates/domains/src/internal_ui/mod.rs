@@ -5,6 +5,7 @@
 //! made by config entries and peerings, of which there are none yet: those lists are empty.
 
 mod endpoint;
+mod gateway;
 mod nodes;
 mod overview;
 mod remote;
@@ -12,6 +13,7 @@ mod services;
 mod summary;
 mod topology;
 
+pub use gateway::{BehindGateway, GatewayServiceDump, ServiceInfo};
 pub use nodes::{NodeDump, NodeInfo, NodeRow};
 pub use overview::{CatalogOverview, Overview};
 pub use services::{ExportedServices, ServiceDump, ServiceNames, Services};

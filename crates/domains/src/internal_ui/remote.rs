@@ -5,6 +5,7 @@ use contract::{CallError, MethodDef, ReadFacts};
 use serde::{Deserialize, Serialize};
 use types::catalog::{CheckServiceNode, GatewayService, NestedName};
 
+use super::gateway::GatewayServiceDump;
 use super::nodes::{NodeDump, NodeInfo, NodeRow};
 use super::overview::{CatalogOverview, Overview};
 use super::services::{ExportedServices, ServiceDump, ServiceNames, Services};
@@ -19,6 +20,7 @@ pub(super) const METHODS: &[MethodDef] = &[
     MethodDef::read::<CatalogOverview>(),
     MethodDef::read::<ServiceTopology>(),
     MethodDef::read::<ExportedServices>(),
+    MethodDef::read::<GatewayServiceDump>(),
 ];
 
 /// `IndexedNodeDump`, without what was imported from cluster peers.

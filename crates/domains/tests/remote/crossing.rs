@@ -29,8 +29,8 @@ use domains::health::{
     HealthChecksOfService, HealthNode, HealthService, HealthState, InstanceHealth,
 };
 use domains::internal_ui::{
-    CatalogOverview, ExportedServices, NodeDump, NodeInfo, NodeRow, Overview, ServiceDump,
-    ServiceNames, ServiceTopology, Services, Topology,
+    BehindGateway, CatalogOverview, ExportedServices, GatewayServiceDump, NodeDump, NodeInfo,
+    NodeRow, Overview, ServiceDump, ServiceInfo, ServiceNames, ServiceTopology, Services, Topology,
 };
 use domains::kv::{Around, KvAround, KvCommand, KvGet, KvKeys, KvList, KvOp, TombstoneReap};
 use domains::prepared_query::{
@@ -630,6 +630,14 @@ fn reads_of_the_web_ui_cross_the_port() {
     let services = Services { nodes: vec![instance()], gateways };
     check_read(&dump, &[Services::default(), services]);
     check_read(&ServiceTopology { service: "web".to_owned() }, &[Topology::default()]);
+    let behind = BehindGateway(vec![ServiceInfo {
+        checks: vec![check()],
+        gateway_service: Some(GatewayService::default()),
+        node: Some(node()),
+        service: Some(service()),
+    }]);
+    let dump = GatewayServiceDump { gateway: "gw".to_owned() };
+    check_read(&dump, &[BehindGateway::default(), behind]);
     let names = ServiceNames(vec!["web".into()]);
     check_read(&ExportedServices { peer: "p".to_owned() }, &[ServiceNames::default(), names]);
 }
