@@ -27,6 +27,8 @@ use server::raft_host::{HostOptions, MemDisk, RaftHost, RaftOptions, ServerId};
 use server::raft_transport::{
     BoxedStream, Dial, FixedAddresses, Incoming, TIMEOUT, TransportOptions,
 };
+use server::state_file;
+use snapshot::{Record, RecordError, RecordType, Splitter as Splitting};
 use store::{Reader, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -82,6 +84,10 @@ async fn servers_of_ours_and_a_real_one_are_one_cluster() {
         assert_eq!(large, Some(LARGE));
         ours.until(|reader| reader.get(&NODES, node_key("n").as_bytes()).is_some()).await;
     }
+    write_of_all_kinds(&real).await;
+    for ours in [&a, &b] {
+        same_state(&real, ours).await;
+    }
 
     // The real one dies: ours go on, and it follows them when it is back.
     real.kill();
@@ -104,6 +110,89 @@ async fn servers_of_ours_and_a_real_one_are_one_cluster() {
     }
     let applied = a.host.applied_index();
     assert!(applied > Index(10), "{applied}");
+}
+
+/// Something of all that a real leader writes when it is asked to.
+async fn write_of_all_kinds(real: &Real) {
+    let session = real.http("PUT", "/v1/session/create", br#"{"Node": "n", "Checks": []}"#).await;
+    let session = session.split('"').nth(3).expect("it has an id").to_owned();
+    let lock = format!("/v1/kv/lock?acquire={session}");
+    let query = br#"{"Name": "q", "Service": {"Service": "web"}}"#;
+    let policy = br#"{"Kind": "service-defaults", "Name": "web", "Protocol": "http"}"#;
+    let proxy = br#"{"Kind": "proxy-defaults", "Name": "global", "Config": {"a": 1.5}}"#;
+    let intention = br#"{"SourceName": "a", "DestinationName": "web", "Action": "allow"}"#;
+    let txn = br#"[{"KV": {"Verb": "set", "Key": "txn", "Value": "dGV4dA=="}}]"#;
+    let check =
+        br#"{"Node": "n", "Address": "10.0.0.1", "Check": {"Name": "c", "Status": "passing"}}"#;
+    for (method, path, body) in [
+        ("PUT", lock.as_str(), &b"held"[..]),
+        ("POST", "/v1/query", query),
+        ("PUT", "/v1/config", policy),
+        ("PUT", "/v1/config", proxy),
+        ("PUT", "/v1/config", policy),
+        ("POST", "/v1/connect/intentions", intention),
+        ("PUT", "/v1/txn", txn),
+        ("PUT", "/v1/catalog/register", check),
+        ("DELETE", "/v1/kv/real/second", b""),
+        ("DELETE", "/v1/config/proxy-defaults/global", b""),
+    ] {
+        let answer = real.http(method, path, body).await;
+        let is_fine = answer.starts_with("true") || answer.starts_with('{');
+        assert!(is_fine, "{method} {path}: {answer}");
+    }
+}
+
+/// The records of a state: the kind and the bytes of each.
+fn records(state: &[u8]) -> Vec<(RecordType, Vec<u8>)> {
+    let mut records = Vec::new();
+    let mut splitter = Splitting::new(|record: Record<'_>| -> Result<(), RecordError> {
+        // Named indexes have other names since.
+        if let Record::Of(kind, bytes) = record
+            && kind != RecordType::INDEX
+        {
+            records.push((kind, bytes.to_vec()));
+        }
+        Ok(())
+    });
+    splitter.feed(state).expect("it is sound");
+    splitter.finish().expect("it is whole");
+    records
+}
+
+/// The real server's state and ours at the same index hold the same.
+async fn same_state(real: &Real, ours: &Ours) {
+    let comparing = async {
+        loop {
+            let archive = real.ask("GET", "/v1/snapshot", b"").await.expect("it answers");
+            let mut state = Vec::new();
+            snapshot::archive::read(&mut archive.as_slice(), &mut state).expect("it is sound");
+            let theirs = Store::new(&domains::tables());
+            let contents = state_file::restore(&mut state.as_slice(), &theirs);
+            let index = contents.expect("it can be restored").index;
+            while ours.host.applied_index() < index {
+                sleep(Duration::from_millis(20)).await;
+            }
+            let present = ours.store.snapshot();
+            // The real one's own node is written now and then: try again.
+            if present.index() == index {
+                let (mut left, mut right) = (Vec::new(), Vec::new());
+                state_file::save(&theirs.snapshot(), &mut left).expect("memory takes all");
+                state_file::save(&present, &mut right).expect("memory takes all");
+                return (records(&left), records(&right));
+            }
+        }
+    };
+    let (theirs, ours) = timeout(PATIENCE, comparing).await.expect("there is a quiet moment");
+    let show = |records: &[(RecordType, Vec<u8>)], others: &[(RecordType, Vec<u8>)]| {
+        let other = records.iter().filter(|record| !others.contains(record));
+        let other = other.map(|(kind, bytes)| format!("{kind} {}", bytes.escape_ascii()));
+        other.collect::<Vec<String>>().join("\n")
+    };
+    let (only_there, only_here) = (show(&theirs, &ours), show(&ours, &theirs));
+    assert!(
+        only_there.is_empty() && only_here.is_empty(),
+        "only there:\n{only_there}\nonly here:\n{only_here}"
+    );
 }
 
 /// What a fake candidate and a fake leader are told.

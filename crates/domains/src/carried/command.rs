@@ -163,7 +163,14 @@ fn apply_intention(tx: &mut Tx<'_>, request: &Value) -> Result<(), CommandError>
     }
     let intention = request.get("Intention").ok_or(CommandError::Undecodable)?;
     match request.get("Op").map(Value::raw).unwrap_or_default() {
-        b"create" | b"update" | b"upsert" => put(tx, &INTENTIONS, intention),
+        b"create" | b"update" | b"upsert" => {
+            let mut intention = intention.clone();
+            if intention.get("Meta") == Some(&Value::Null) {
+                // As Consul stores it.
+                intention.set("Meta", Value::Map(Vec::new()));
+            }
+            put(tx, &INTENTIONS, &intention)
+        }
         b"delete" => {
             let id = intention.get(INTENTIONS.id).map(Value::raw).unwrap_or_default();
             record::remove(tx, &INTENTIONS, id);
