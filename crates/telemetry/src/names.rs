@@ -464,6 +464,10 @@ metrics! {
     SERF_QUEUE_INTENT: Sample = "serf.queue.Intent" ["network"];
     /// Queries that wait to be passed on.
     SERF_QUEUE_QUERY: Sample = "serf.queue.Query" ["network"];
+    /// Time to append lines to the snapshot.
+    SERF_SNAPSHOT_APPEND_LINE: Timer = "serf.snapshot.appendLine" ["network"];
+    /// Time to write the snapshot anew.
+    SERF_SNAPSHOT_COMPACT: Timer = "serf.snapshot.compact" ["network"];
     /// Messages about members that are alive.
     MEMBERLIST_MSG_ALIVE: Counter = "memberlist.msg.alive" ["network"];
     /// Messages about members that may have failed.

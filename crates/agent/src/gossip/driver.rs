@@ -489,14 +489,17 @@ impl Driver {
 
     async fn try_write(&mut self, write: SnapshotWrite) -> io::Result<()> {
         let Some(mut files) = self.files.take() else { return Ok(()) };
-        if matches!(write, SnapshotWrite::Append(_)) {
+        let (started, anew) = (Instant::now(), matches!(write, SnapshotWrite::Replace(_)));
+        let (files, written) = match write {
             // A few lines into the system's memory.
-            let written = files.write_snapshot(&write);
-            self.files = Some(files);
-            return written;
-        }
-        let (files, written) = blocking(files, move |files| files.write_snapshot(&write)).await;
+            SnapshotWrite::Append(_) => {
+                let written = files.write_snapshot(&write);
+                (Some(files), written)
+            }
+            write => blocking(files, move |files| files.write_snapshot(&write)).await,
+        };
         self.files = files;
+        self.telemetry.snapshot_written(anew, started.elapsed());
         written
     }
 }

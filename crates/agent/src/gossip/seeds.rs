@@ -1,5 +1,8 @@
 //! What operators call the agents that are to be joined (`reference/gossip-wire.md`
 //! section 4).
+//!
+//! Names are looked up as the system does. memberlist first asks for all addresses over TCP,
+//! since its resolver stops at what fits a datagram; the system's goes on over TCP by itself.
 
 use std::net::{IpAddr, SocketAddr};
 

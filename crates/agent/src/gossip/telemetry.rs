@@ -187,6 +187,14 @@ impl Telemetry {
         names::MEMBERLIST_HEALTH_SCORE.set([self.network().into()], f64::from(score));
     }
 
+    pub(super) fn snapshot_written(&self, anew: bool, took: Duration) {
+        let metric = match anew {
+            true => &names::SERF_SNAPSHOT_COMPACT,
+            false => &names::SERF_SNAPSHOT_APPEND_LINE,
+        };
+        metric.record([self.network().into()], took);
+    }
+
     pub(super) fn packet_sent(&self, bytes: usize) {
         names::MEMBERLIST_UDP_SENT.increment([self.network().into()], bytes as u64);
     }

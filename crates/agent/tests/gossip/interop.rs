@@ -1,11 +1,14 @@
 //! Pools of ours together with real agents of serf and Consul, where these are on this machine.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use agent::gossip::{Pool, PoolOptions};
+use agent::gossip::{Pool, PoolKind, PoolOptions};
 use bytes::Bytes;
-use gossip::consul::{Build, ClientTags, MergeRules, Server, USER_EVENT_PREFIX};
-use gossip::serf::{Event, KeyOperation};
+use gossip::consul::{
+    Build, ClientTags, MergeRules, Server, ServerTags, USER_EVENT_PREFIX, wan_name,
+};
+use gossip::serf::{Event, KeyOperation, Snapshot};
 use gossip::wire::Key;
 use types::SecretId;
 use types::user_event::UserEvent;
@@ -100,6 +103,41 @@ async fn a_real_agent_sees_ours_leave_fail_and_come_back() {
     until_status(&third, "ours", "").await;
     until_seen(&real, "ours", "").await;
     third.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_either_is_read_by_the_other() {
+    let Some(serf) = serf() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let stays = start(options("stays")).await;
+    let mut ours = options("ours");
+    ours.folder = Some(folder.path().join("serf"));
+    let ours = start(ours).await;
+    let real = Agent::start(&serf, "real", own_ip(), &[]).await;
+    for pool in [&ours, &stays] {
+        join(pool, real.address).await;
+    }
+    until_status(&ours, "stays", "alive").await;
+    ours.user_event("deploy".to_owned(), Bytes::new(), false).await.unwrap();
+
+    let read = || Snapshot::read(real.snapshot().as_bytes(), false);
+    let knows = || read().0.alive().any(|(name, at)| name == "ours" && at == ours.address());
+    until("serf has written its snapshot", async || knows() && read().0.clocks()[1].0 == 1).await;
+    assert_eq!(read().1.count, 0, "{}", real.snapshot());
+
+    let file = folder.path().join("serf/local.snapshot");
+    let written = || std::fs::read_to_string(&file).unwrap();
+    until("ours is written", async || {
+        written().contains("alive: stays ") && written().contains("event-clock: 1\n")
+    })
+    .await;
+    ours.shutdown().await;
+    drop(real);
+    let again = format!("-snapshot={}", file.display());
+    let real = Agent::start(&serf, "real", own_ip(), &[&again]).await;
+    until_status(&stays, "real", "alive").await;
+    assert!(!real.log().contains("Unrecognized snapshot line"), "{}", real.log());
+    stays.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -327,6 +365,29 @@ async fn a_real_consul_server_takes_ours_for_a_client_and_its_events_arrive() {
     );
     assert!(!say(&["members"]).contains("foreign"));
     assert_eq!(member(&ours, "twin"), None);
+
+    // Among servers of all datacenters.
+    let bind = (own_ip(), 8302).into();
+    let mut wan = PoolOptions::new(PoolKind::Wan, &wan_name("ours", "dc2"), bind, 1);
+    let tags = ServerTags {
+        datacenter: "dc2".to_owned(),
+        node_id: "22222222-2222-3333-4444-555555555555".to_owned(),
+        port: 8300,
+        ..ServerTags::default()
+    };
+    wan.tags = tags.to_tags();
+    wan.merge = MergeRules::Wan;
+    wan.leave_propagate_delay = Duration::from_millis(300);
+    let wan = start(wan).await;
+    join(&wan, (ip, 8302).into()).await;
+    until_status(&wan, "real.dc1", "alive").await;
+    let lists = || {
+        let members = say(&["members", "-wan"]);
+        members.lines().any(|line| line.starts_with("ours.dc2") && line.contains("server"))
+    };
+    until("consul lists our server", async || lists()).await;
+    wan.leave().await.unwrap();
+    wan.shutdown().await;
 
     ours.leave().await.unwrap();
     until("consul sees it left", async || line().is_some_and(|line| line.contains("left"))).await;

@@ -106,6 +106,11 @@ impl Agent {
         std::fs::read_to_string(self.folder.path().join("events")).unwrap()
     }
 
+    /// What it keeps of the pool.
+    pub(crate) fn snapshot(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("snapshot")).unwrap_or_default()
+    }
+
     pub(crate) fn log(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         format!("log of {}:\n{text}", self.name)

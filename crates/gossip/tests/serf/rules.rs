@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use gossip::memberlist;
-use gossip::serf::{Action, Event, Options, Serf};
+use gossip::memberlist::{self, ExchangeId};
+use gossip::serf::{Action, Event, Options, Seed, Serf};
 use gossip::wire::message::{Alive, Dead, Message as _};
 use gossip::wire::serf::{
     Join, Leave, Query, QueryResponse, Relay, SerfMessage, UserEvent, encode_tags,
 };
-use gossip::wire::{MessageType, Versions};
+use gossip::wire::{
+    MessageType, Progress, Security, StreamMessage, StreamReader, Versions, stream,
+};
 use types::user_event::LamportTime;
 
 use super::network::addr;
@@ -81,6 +83,18 @@ impl Bench {
     fn leave(&mut self, name: &str, time: u64, prune: bool) {
         let time = LamportTime(time);
         self.tell(&SerfMessage::Leave(Leave { time, node: name.to_owned(), prune }));
+    }
+
+    /// Asks to join, and returns the exchange by which that is to happen.
+    fn join_by_stream(&mut self, seed: SocketAddr) -> ExchangeId {
+        let seeds = vec![Seed { address: seed, name: None }];
+        self.serf.join(seeds, true, self.now).expect("it has not left");
+        let actions = std::iter::from_fn(|| self.serf.poll_action());
+        let exchange = actions.filter_map(|action| match action {
+            Action::Exchange { id, .. } => Some(id),
+            _ => None,
+        });
+        exchange.last().expect("the seed is asked")
     }
 
     fn status(&self, name: &str) -> &'static str {
@@ -280,4 +294,51 @@ fn no_message_is_too_strange() {
         }
     }
     assert_eq!(bench.status("me"), "alive");
+}
+
+/// What real agents with a pool of this size exchange, they exchange with ours.
+#[test]
+fn a_pool_of_five_thousand_members_is_exchanged_in_one_stream() {
+    const MEMBERS: u32 = 5_000;
+    let mut bench = Bench::new();
+    let tags = gossip::consul::ClientTags {
+        datacenter: "dc1".to_owned(),
+        node_id: "11111111-2222-3333-4444-555555555555".to_owned(),
+        ..Default::default()
+    };
+    let meta = encode_tags(&tags.to_tags());
+    for number in 0..MEMBERS {
+        let [_, a, b, c] = number.to_be_bytes();
+        let name = format!("client-{number}");
+        let alive = Alive {
+            addr: Some([10, a + 1, b, c].into()),
+            port: 8301,
+            incarnation: 1,
+            meta: meta.as_ref().into(),
+            node: name.as_str().into(),
+            versions: Some(Versions::CONSUL),
+        };
+        bench.packet(&alive.encode());
+        bench.drain();
+    }
+    assert_eq!(bench.serf.members().len(), MEMBERS as usize + 1);
+    let asked = read(&stream::encode_push_pull(true, [].into_iter(), b""));
+    let answer = bench.serf.handle_stream_request(addr(9), asked, bench.now).expect("an answer");
+    let plain = read(&answer);
+    assert!(answer.len() < 4 << 20, "{} bytes", answer.len());
+
+    let mut other = Bench::new();
+    let id = other.join_by_stream(addr(7));
+    other.serf.handle_stream_answer(id, Ok(Some(plain)), other.now);
+    // The two that have one name apart.
+    assert_eq!(other.serf.members().len(), MEMBERS as usize + 1);
+}
+
+fn read(bytes: &[u8]) -> StreamMessage {
+    let mut reader = StreamReader::new();
+    reader.buffer().extend(bytes);
+    match reader.next(&Security::default()) {
+        Ok(Progress::Message(message)) => message,
+        other => panic!("{other:?}"),
+    }
 }
