@@ -30,9 +30,13 @@ pub(crate) fn own_ip() -> Ipv4Addr {
 pub(crate) fn options(name: &str) -> PoolOptions {
     let bind = SocketAddr::from((own_ip(), 7946));
     let mut options = PoolOptions::new(PoolKind::Lan, name, bind, fastrand::u64(..));
-    // In so small a pool news may miss a node: then the exchange of all brings it soon.
-    let push_pull_interval = Duration::from_secs(2);
-    options.timings = Timings { suspicion_mult: 2, push_pull_interval, ..Timings::lan().dev() };
+    options.timings = Timings {
+        suspicion_mult: 2,
+        stream_timeout: Duration::from_secs(2),
+        // In so small a pool news may miss a node: then the exchange of all brings it soon.
+        push_pull_interval: Duration::from_secs(2),
+        ..Timings::lan().dev()
+    };
     options.leave_propagate_delay = Duration::from_millis(300);
     options.tags.insert("role".to_owned(), "ours".to_owned());
     options
