@@ -328,9 +328,10 @@ fn user_events(handle: &AgentHandle, local: &Local) -> UserEvents {
     let config = handle.config();
     let node = config.identity.node_name.clone();
     let broadcast: Arc<dyn Broadcast> = match handle.delegate() {
-        Delegate::Server(_) => {
+        Delegate::Server(server) => {
             let (pool, datacenter) = (handle.pools().lan().clone(), &config.identity.datacenter);
-            Arc::new(PoolBroadcast { pool, datacenter: datacenter.clone() })
+            let (server, datacenter) = (server.clone(), datacenter.clone());
+            Arc::new(PoolBroadcast { server, pool, datacenter })
         }
         Delegate::Client(client) => Arc::new(client.clone()),
     };

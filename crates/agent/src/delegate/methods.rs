@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use contract::remote::{QueryOptions, decode_reply, encode};
 use contract::{CallError, ReadOptions};
-use serde::Serialize;
+use server::EventFireRequest;
 use types::autopilot::AutopilotState;
 use types::coordinate::DatacenterMap;
 use types::operator::{
@@ -120,23 +120,13 @@ impl Client {
     ) -> Result<(), CallError> {
         let request = EventFireRequest {
             allow_stale: true,
-            datacenter: dc,
-            name: &event.name,
+            datacenter: dc.clone(),
+            name: event.name.clone(),
             payload: Blob(event.to_wire().into()),
-            token,
+            token: token.clone(),
         };
         self.order("Internal.EventFire", encode(&request)).await.map(drop)
     }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct EventFireRequest<'e> {
-    allow_stale: bool,
-    datacenter: &'e Datacenter,
-    name: &'e str,
-    payload: Blob,
-    token: &'e SecretId,
 }
 
 /// The argument of a method that wants to know the datacenter alone.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use contract::{CallError, Request, Response};
+use contract::{CallError, ReadOptions, Request, Response};
 use domains::catalog::Usage;
 use http::{Method, StatusCode};
 use http_server::{LocalRoute, Reply};
@@ -88,8 +88,7 @@ async fn autopilot_state(
     agent.delegate().autopilot_state(&options, &agent.lan_members()).await
 }
 
-/// How much there is, by datacenter; there is no other than this one yet, so `global` adds
-/// none. What is told of a read stands in the body too.
+/// How much there is, by datacenter. What is told of a read stands in the body too.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct UsageReply<'r> {
@@ -102,6 +101,16 @@ async fn usage(agent: &AgentHandle, request: &Request) -> Result<Reply, CallErro
     let options = request.read_options()?;
     let question = Usage { datacenter: options.datacenter.clone() };
     let (usage, facts) = agent.delegate().read_typed(question, &options).await?;
+    let mut usage = BTreeMap::clone(&usage);
+    if request.params.has("global") {
+        for datacenter in agent.delegate().datacenters().await? {
+            if datacenter != options.datacenter {
+                let options = ReadOptions { datacenter: datacenter.clone(), ..options.clone() };
+                let there = agent.delegate().read_typed(Usage { datacenter }, &options).await?;
+                usage.extend(BTreeMap::clone(&there.0));
+            }
+        }
+    }
     let consistency = options.consistency.as_str();
     let reply = UsageReply { usage: &usage, meta: facts.to_meta(consistency) };
     let meta = read_meta(&facts, Some(consistency));

@@ -2,8 +2,9 @@
 
 use contract::CallError;
 use http_server::BoxFuture;
+use server::{EventFireRequest, Server};
 use types::user_event::{LamportTime, UserEvent};
-use types::{Datacenter, SecretId};
+use types::{Blob, Datacenter, SecretId};
 
 use crate::delegate::Client;
 use crate::gossip::Pool;
@@ -49,8 +50,9 @@ pub(crate) struct Delivery {
     pub(crate) payload: Vec<u8>,
 }
 
-/// By way of the LAN pool, for an agent whose datacenter it is.
+/// Of a server: by way of its LAN pool, or of the servers of another datacenter.
 pub(crate) struct PoolBroadcast {
+    pub(crate) server: Server,
     pub(crate) pool: Pool,
     pub(crate) datacenter: Datacenter,
 }
@@ -60,10 +62,18 @@ impl Broadcast for PoolBroadcast {
         &self,
         datacenter: Datacenter,
         event: UserEvent,
-        _token: SecretId,
+        token: SecretId,
     ) -> BoxFuture<Result<(), CallError>> {
         if !datacenter.is_empty() && datacenter != self.datacenter {
-            return Box::pin(std::future::ready(Err(CallError::no_path_to_datacenter())));
+            let server = self.server.clone();
+            let request = EventFireRequest {
+                allow_stale: true,
+                datacenter,
+                name: event.name.clone(),
+                payload: Blob(event.to_wire().into()),
+                token,
+            };
+            return Box::pin(async move { server::fire_event(&server, request).await });
         }
         let pool = self.pool.clone();
         Box::pin(async move {

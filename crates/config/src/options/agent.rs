@@ -6,7 +6,7 @@ use super::{Feature, Kind, NOT_CONFIGURABLE, Opt, duration, flag, int, list, map
 pub(super) const OPTIONS: &[Opt] = &[
     // Identity and data.
     text("datacenter", "dc1", "Datacenter of the agent, lower-case."),
-    text("primary_datacenter", "", "Datacenter that rules ACLs and the mesh.").of(Feature::Wan),
+    text("primary_datacenter", "", "Datacenter that rules ACLs and the mesh.").of(Feature::Acl),
     text("node_name", "", "Name of the node; the host name by default."),
     text("node_id", "", "UUID of the node; made and kept in the data directory by default."),
     map("node_meta", "Metadata of the node.").reloads(),

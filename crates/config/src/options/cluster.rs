@@ -10,7 +10,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     int("raft_snapshot_threshold", "16384", "Entries that make a snapshot.").reloads(),
     duration("raft_snapshot_interval", "30s", "How often that is looked at.").reloads(),
     int("raft_trailing_logs", "10240", "Entries kept after a snapshot.").reloads(),
-    flag("raft_prevote_disabled", false, "No pre-vote.").of(Feature::Cluster),
+    flag("raft_prevote_disabled", false, "No pre-vote.").of(Feature::NoPreVote),
     text("raft_logstore.backend", "default", "default, boltdb or wal.").of(Feature::LogStore),
     flag("raft_logstore.disable_log_cache", false, "Accepted, never had an effect."),
     flag("raft_logstore.verification.enabled", false, "Verify the log.").of(Feature::LogStore),
@@ -86,8 +86,9 @@ pub(super) const OPTIONS: &[Opt] = &[
     duration("retry_interval_wan", "30s", "Between attempts.").of(Feature::Wan),
     int("retry_max", "0", "Most attempts; 0 for no end.").of(Feature::Gossip),
     int("retry_max_wan", "0", "Most attempts; 0 for no end.").of(Feature::Wan),
-    list("primary_gateways", "Gateways of the primary datacenter.").of(Feature::Wan),
-    duration("primary_gateways_interval", "30s", "How often those are looked up.").of(Feature::Wan),
+    list("primary_gateways", "Gateways of the primary datacenter.").of(Feature::Connect),
+    duration("primary_gateways_interval", "30s", "How often those are looked up.")
+        .of(Feature::Connect),
     // The mesh and replicated settings.
     flag("connect.enabled", true, "The mesh."),
     text("connect.ca_provider", "", "consul, vault or aws-pca."),
@@ -95,7 +96,7 @@ pub(super) const OPTIONS: &[Opt] = &[
         .of(Feature::Connect)
         .secret(),
     flag("connect.enable_mesh_gateway_wan_federation", false, "Federation by gateways.")
-        .of(Feature::Wan),
+        .of(Feature::Connect),
     flag("peering.enabled", true, "Cluster peering.").of(Feature::Peering),
     of_kind("config_entries.bootstrap", Kind::FreeObjects, "Entries made at first start.")
         .reloads()

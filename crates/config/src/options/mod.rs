@@ -73,6 +73,8 @@ pub enum Feature {
     Gossip,
     /// Several servers: voting, autopilot.
     Cluster,
+    /// Elections without a round before them.
+    NoPreVote,
     /// Calls among agents: the server port, and client agents.
     Rpc,
     /// Other datacenters.
@@ -110,6 +112,10 @@ pub enum Feature {
 /// The features that exist. Adding one here makes its options take effect.
 pub const BUILT: &[Feature] = &[
     Feature::Agent,
+    Feature::Gossip,
+    Feature::Cluster,
+    Feature::Rpc,
+    Feature::Wan,
     Feature::RateLimits,
     Feature::Syslog,
     Feature::AutoReload,

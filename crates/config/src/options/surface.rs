@@ -43,9 +43,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     list("recursors", "Servers asked about other names.").reloads(),
     flag("dns_config.allow_stale", true, "Answers from any server.").reloads(),
     int("dns_config.a_record_limit", "0", "Most address records; 0 for all.").reloads(),
-    duration("dns_config.cache_max_age", "0s", "Longest age of cached answers.")
-        .reloads()
-        .of(Feature::Cache),
+    duration("dns_config.cache_max_age", "0s", "Longest age of cached answers.").reloads(),
     flag("dns_config.disable_compression", false, "No name compression.").reloads(),
     flag("dns_config.enable_additional_node_meta_txt", true, "TXT records beside answers.")
         .reloads(),
@@ -62,7 +60,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     int("dns_config.soa.expire", "86400", "Expire of the SOA record, seconds.").reloads(),
     int("dns_config.soa.min_ttl", "0", "Minimum TTL of the SOA record, seconds.").reloads(),
     int("dns_config.udp_answer_limit", "3", "Most records in a UDP answer.").reloads(),
-    flag("dns_config.use_cache", false, "Answer from the cache.").reloads().of(Feature::Cache),
+    flag("dns_config.use_cache", false, "Answer from the cache.").reloads(),
     // HTTP.
     list("http_config.block_endpoints", "Path prefixes that are refused."),
     map("http_config.response_headers", "Headers added to every answer."),

@@ -86,6 +86,8 @@ pub(super) struct Driver {
     first_of_term: Option<Index>,
     /// While elected and not yet leading: since when.
     elected: Option<Instant>,
+    /// Whether the leader is known and its address is not.
+    leader_is_nowhere: bool,
     persisted: WriteNumber,
     full_retry: Instant,
     /// When leadership was last handed over because the disk stalled.
@@ -133,6 +135,7 @@ impl Driver {
             answered: 0,
             first_of_term: None,
             elected: None,
+            leader_is_nowhere: false,
             persisted: WriteNumber(0),
             full_retry: now,
             handed_over: None,
@@ -356,7 +359,21 @@ impl Driver {
             self.prepare_segment();
         }
         self.mind_full_disk();
+        self.find_leader();
         Ok(())
+    }
+
+    /// A new server hears of the leader before it has the members, and so of its address.
+    fn find_leader(&mut self) {
+        if !self.leader_is_nowhere {
+            return;
+        }
+        let leader = self.core.leader().cloned().map(|id| self.server(id));
+        if let Some(leader) = leader.filter(|leader| !leader.address.is_empty()) {
+            self.leader_is_nowhere = false;
+            self.lines.note_leader(Some(&leader));
+            self.shared.set_leader(Some(leader));
+        }
     }
 
     /// An action that is no write.
@@ -382,6 +399,7 @@ impl Driver {
             Action::LeaderChanged { leader, .. } => {
                 let leader = leader.map(|id| self.server(id));
                 self.lines.note_leader(leader.as_ref());
+                self.leader_is_nowhere = leader.as_ref().is_some_and(|l| l.address.is_empty());
                 self.shared.set_leader(leader);
             }
             Action::LeaderVerified { read, index } => {
