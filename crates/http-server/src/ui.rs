@@ -105,8 +105,7 @@ fn built_in() -> Reply {
 
 fn page(content_type: &'static str, bytes: Bytes) -> Reply {
     let body = Body::Bytes { content_type, bytes };
-    let response = Response { status: StatusCode::OK, headers: Vec::new(), body };
-    response.with_header("X-Content-Type-Options", "nosniff").into()
+    Response { status: StatusCode::OK, headers: Vec::new(), body }.into()
 }
 
 #[cfg(test)]
