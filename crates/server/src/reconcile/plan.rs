@@ -152,6 +152,8 @@ impl World<'_> {
             node_meta: Some(meta),
             service,
             check: Some(check),
+            // Its agent may register it meanwhile, and knows more of it.
+            skip_node_update: self.node(name).is_none(),
             ..RegisterRequest::default()
         })
     }

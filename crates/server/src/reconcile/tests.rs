@@ -156,6 +156,28 @@ fn what_the_agent_told_of_the_node_is_kept() {
 }
 
 #[test]
+fn an_agent_that_registers_its_node_meanwhile_is_not_overwritten() {
+    let mut world = World::new();
+    let joined = member("c1", "10.0.0.1", MemberStatus::ALIVE, CLIENT);
+    let plan = world.plan(&joined);
+    let told = Some([("wan".to_owned(), "192.0.2.1".to_owned())].into());
+    let request = types::catalog::RegisterRequest {
+        node: "c1".into(),
+        address: "10.0.0.1".into(),
+        tagged_addresses: told.clone(),
+        ..Default::default()
+    };
+    world.apply(FsmCommand::Typed(Box::new(Register(request))));
+    assert_eq!(world.follow(plan), "register c1 at 10.0.0.1");
+    let state = world.fsm.store().snapshot();
+    let key = domains::catalog::node_key("c1");
+    let node = state.peek(&domains::catalog::NODES, key.as_bytes()).expect("it is there");
+    assert_eq!(node.tagged_addresses, told);
+    drop(state);
+    assert_eq!(world.plan(&joined), Plan::default(), "and nothing is left to do");
+}
+
+#[test]
 fn nobody_removes_himself() {
     let mut world = World::new();
     let tags = SERVER.replace("u-s", "u-me");
