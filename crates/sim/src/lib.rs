@@ -18,7 +18,9 @@
 //! needs; how good that is, [`clock`] says. That the checkers find what they should is shown by
 //! planted bugs ([`Bug`]).
 //!
-//! `cargo xtask sim` runs many seeds; a failing one prints the line that replays it.
+//! [`pool`] does the like for gossip pools of `serf` machines.
+//!
+//! `cargo xtask sim` runs many seeds, with `--pool` of pools; a failing one prints the line that replays it.
 
 mod bug;
 mod client;
@@ -29,6 +31,7 @@ mod machine;
 mod nemesis;
 mod network;
 mod observer;
+pub mod pool;
 mod process;
 mod sabotage;
 mod scenario;

@@ -163,7 +163,7 @@ impl Trace {
         Trace { text: keep.then(String::new), ..Trace::default() }
     }
 
-    fn write(&mut self, now: Time, line: fmt::Arguments<'_>) {
+    pub(crate) fn write(&mut self, now: Time, line: fmt::Arguments<'_>) {
         self.line.clear();
         let micros = now.0 / 1000;
         // Writing to a string does not fail.

@@ -1,0 +1,189 @@
+//! The course of a run: the pool forms, faults come, all heals, and all agree.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use types::member::MemberStatus;
+
+use super::agent::Fate;
+use super::checker::Sent;
+use super::network::{Arrival, Heard, Network};
+use super::weather::{CALM, Fault, HEALING, STAYING};
+
+/// Between looks at what only shows over time.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Network {
+    /// The whole run.
+    pub(super) fn run(&mut self) {
+        self.say(format_args!("{:?}", self.weather.clone()));
+        for agent in 0..self.agents.len() {
+            let wait = Duration::from_millis(if agent == 0 { 0 } else { self.rng.u64(1..4_000) });
+            self.add(wait, Arrival::Start { agent });
+        }
+        self.run_until(self.now + CALM);
+        self.rough = true;
+        let end = self.now + self.weather.duration;
+        let mut next = self.now;
+        while self.now < end {
+            self.run_until((self.now + LOOK).min(end));
+            self.check_found();
+            while next <= self.now {
+                let fault = self.weather.next_fault(&mut self.rng);
+                self.strike(fault);
+                let pause = self.weather.pause.mul_f64(0.1 + 1.8 * self.rng.f64());
+                next += pause;
+            }
+        }
+        self.heal();
+        self.agree();
+    }
+
+    fn heal(&mut self) {
+        self.rough = false;
+        self.say(format_args!("all heals"));
+        for number in 0..self.agents.len() {
+            let agent = &mut self.agents[number];
+            agent.side = 0;
+            agent.frozen_until = agent.frozen_until.filter(|until| *until <= self.now);
+            if !self.weather.calm && self.rng.bool() {
+                self.restart(number);
+            }
+        }
+    }
+
+    /// Waits until all agree, and sees that it stays so.
+    fn agree(&mut self) {
+        let (healed, deadline) = (self.now, self.now + HEALING);
+        while let Some(why) = self.disagreement() {
+            if self.now >= deadline {
+                return self.violation(format!("agreement: {why}, {HEALING:?} after all healed"));
+            }
+            self.run_until(self.now + LOOK);
+            self.check_found();
+        }
+        self.counts.healing = self.now.saturating_duration_since(healed).as_secs();
+        self.say(format_args!("all agree"));
+        self.count_still_leaving();
+        self.run_until(self.now + STAYING);
+        if let Some(why) = self.disagreement() {
+            self.violation(format!("agreement: {why}, though all agreed {STAYING:?} before"));
+        }
+    }
+
+    /// A random agent with that property; never the first, at which the others join.
+    fn some(&mut self, is: impl Fn(&super::agent::Agent) -> bool) -> Option<usize> {
+        let fit = (1..self.agents.len()).filter(|number| is(&self.agents[*number]));
+        let fit: Vec<usize> = fit.collect();
+        self.rng.choice(fit)
+    }
+
+    fn strike(&mut self, fault: Fault) {
+        let now = self.now;
+        match fault {
+            Fault::Event => {
+                let Some(from) = self.some(|agent| agent.fate == Fate::Up && agent.joined) else {
+                    return;
+                };
+                let number = self.sent.len() as u32;
+                self.sent.push(Sent { from, life: self.agents[from].life, at: now });
+                self.counts.events += 1;
+                let payload = Bytes::from(number.to_string());
+                let sent = self.input(from, |serf, now| serf.user_event("e", payload, false, now));
+                if let Some(Err(error)) = sent {
+                    self.violation(format!("events: {error}"));
+                }
+                self.act(from, "sends an event");
+            }
+            Fault::Tags => {
+                let Some(agent) = self.some(|agent| agent.fate == Fate::Up) else { return };
+                self.agents[agent].tag += 1;
+                let tags = [("tag".to_owned(), self.agents[agent].tag.to_string())].into();
+                self.counts.tags += 1;
+                if let Some(Err(error)) = self.input(agent, |serf, now| serf.set_tags(tags, now)) {
+                    self.violation(format!("tags: {error}"));
+                }
+                self.act(agent, "changes its tags");
+            }
+            Fault::Leave => {
+                let Some(agent) = self.some(|agent| agent.fate == Fate::Up) else { return };
+                self.agents[agent].fate = Fate::Leaving;
+                self.agents[agent].told_to_leave = true;
+                self.counts.leaves += 1;
+                self.agents[agent].leave = self.input(agent, gossip::serf::Serf::leave);
+                self.act(agent, "leaves");
+            }
+            Fault::Crash => {
+                let Some(agent) = self.some(super::agent::Agent::is_up) else { return };
+                self.agents[agent].stop(now);
+                self.counts.crashes += 1;
+                self.act(agent, "crashes");
+            }
+            Fault::Restart => {
+                if let Some(agent) = self.some(|agent| !agent.is_up()) {
+                    self.restart(agent);
+                }
+            }
+            Fault::ForceLeave => self.force_leave(),
+            Fault::Partition => {
+                let healed = self.rng.bool();
+                for agent in 0..self.agents.len() {
+                    self.agents[agent].side = if healed { 0 } else { self.rng.u8(0..2) };
+                }
+                self.counts.partitions += u64::from(!healed);
+                self.say(format_args!("{}", if healed { "nothing is cut" } else { "a partition" }));
+            }
+            Fault::Freeze => {
+                let agent = self.rng.usize(0..self.agents.len());
+                let wait = Duration::from_millis(self.rng.u64(500..30_000));
+                self.agents[agent].frozen_until = Some(now + wait);
+                self.counts.freezes += 1;
+                self.act(agent, "freezes");
+            }
+        }
+    }
+
+    fn act(&mut self, agent: usize, what: &str) {
+        let name = self.agents[agent].name.clone();
+        self.say(format_args!("{name} {what}"));
+        self.settle(agent, Heard::Nothing);
+    }
+
+    /// With its file or without, here or elsewhere.
+    fn restart(&mut self, number: usize) {
+        if self.agents[number].is_up() || self.agents[number].fate == Fate::Unborn {
+            return;
+        }
+        self.counts.restarts += 1;
+        if self.rng.u8(0..3) == 0 {
+            self.agents[number].file.clear();
+        }
+        if self.rng.u8(0..4) == 0 {
+            self.counts.moves += 1;
+            let agent = &mut self.agents[number];
+            if let std::net::IpAddr::V4(ip) = agent.address.ip() {
+                let [a, b, generation, host] = ip.octets();
+                let ip = [a, b, generation.wrapping_add(1), host];
+                agent.address = (ip, agent.address.port()).into();
+            }
+        }
+        self.add(Duration::ZERO, Arrival::Start { agent: number });
+    }
+
+    fn force_leave(&mut self) {
+        let Some(target) = self.some(|agent| agent.fate != Fate::Unborn) else { return };
+        let Some(by) = self.some(|agent| agent.fate == Fate::Up && agent.joined) else { return };
+        if by == target {
+            return;
+        }
+        let name = self.agents[target].name.clone();
+        // What it does not know it cannot have leave.
+        if self.agents[by].sees(&name) == MemberStatus::NONE {
+            return;
+        }
+        self.agents[target].told_to_leave = true;
+        self.counts.forced += 1;
+        self.input(by, |serf, now| serf.force_leave(&name, false, now));
+        self.act(by, &format!("has {name} leave"));
+    }
+}
