@@ -26,6 +26,7 @@ pub(crate) const REMOVE_BY_ID: &str = "Operator.RaftRemovePeerByID";
 pub(crate) const REMOVE_BY_ADDRESS: &str = "Operator.RaftRemovePeerByAddress";
 pub(crate) const TRANSFER_LEADER: &str = "Operator.TransferLeader";
 pub(crate) const AUTOPILOT_STATE: &str = "Operator.AutopilotState";
+pub(crate) const SERVER_HEALTH: &str = "Operator.ServerHealth";
 
 /// What does not wait for a change.
 pub(crate) const READ: Purpose = Purpose::Read(Duration::ZERO);

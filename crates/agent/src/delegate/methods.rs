@@ -5,7 +5,8 @@ use bytes::Bytes;
 use contract::remote::{QueryOptions, decode_reply, encode};
 use contract::{CallError, ReadOptions};
 use server::EventFireRequest;
-use types::autopilot::AutopilotState;
+use server::endpoint::HealthReply;
+use types::autopilot::{AutopilotState, OperatorHealth};
 use types::coordinate::DatacenterMap;
 use types::operator::{
     AutopilotStateReply, RaftConfiguration, RaftPeer, RemovePeerRequest, TransferLeaderRequest,
@@ -108,6 +109,17 @@ impl Client {
         let method = "Operator.AutopilotState";
         let args = encode(&QueryOptions::new(options, ""));
         let reply: AutopilotStateReply = decode_reply(method, &self.ask(method, args).await?)?;
+        Ok(reply.into())
+    }
+
+    /// `Operator.ServerHealth`.
+    pub(crate) async fn operator_health(
+        &self,
+        options: &ReadOptions,
+    ) -> Result<OperatorHealth, CallError> {
+        let method = "Operator.ServerHealth";
+        let args = encode(&QueryOptions::new(options, ""));
+        let reply: HealthReply = decode_reply(method, &self.ask(method, args).await?)?;
         Ok(reply.into())
     }
 

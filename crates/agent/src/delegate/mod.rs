@@ -19,7 +19,7 @@ use contract::{
 };
 use server::rate_limit::Caller;
 use server::{Answer, Server};
-use types::autopilot::AutopilotState;
+use types::autopilot::{AutopilotState, OperatorHealth};
 use types::member::Member;
 use types::operator::{RaftConfiguration, RaftPeer};
 use types::{Datacenter, SecretId};
@@ -209,6 +209,18 @@ impl Delegate {
         match self {
             Delegate::Server(server) => server.autopilot_state(options, members).await,
             Delegate::Client(client) => client.autopilot_state(options).await,
+        }
+    }
+
+    /// See [`Server::operator_health`]; the members are those that this agent knows.
+    pub(crate) async fn operator_health(
+        &self,
+        options: &ReadOptions,
+        members: &[Member],
+    ) -> Result<OperatorHealth, CallError> {
+        match self {
+            Delegate::Server(server) => server.operator_health(options, members).await,
+            Delegate::Client(client) => client.operator_health(options).await,
         }
     }
 

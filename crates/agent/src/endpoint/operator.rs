@@ -7,7 +7,7 @@ use domains::catalog::Usage;
 use http::{Method, StatusCode};
 use http_server::{LocalRoute, Reply};
 use serde::Serialize;
-use types::autopilot::{AutopilotState, OperatorHealth};
+use types::autopilot::AutopilotState;
 use types::operator::RaftPeer;
 use types::query_meta::QueryMeta;
 use types::usage::ServiceUsage;
@@ -25,7 +25,8 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
     let transfer =
         handler(agent, |agent, request| async move { transfer_leader(&agent, &request).await });
     let health = handler(agent, |agent, request| async move {
-        let health = OperatorHealth::from(&autopilot_state(&agent, &request).await?);
+        let options = request.read_options()?;
+        let health = agent.delegate().operator_health(&options, &agent.lan_members()).await?;
         let status = if health.healthy { StatusCode::OK } else { StatusCode::TOO_MANY_REQUESTS };
         let response = Response::json(&health, encoding(&request));
         Ok(Response { status, ..response }.into())

@@ -95,7 +95,7 @@ impl Command for CaCommand {
                 let current =
                     config.modify_index == Index::ZERO || config_index_is(tx, config.modify_index);
                 if current {
-                    replace_config(tx, config);
+                    replace_config(tx, config, tx.index());
                 }
                 Ok(CaReply::Done(current))
             }
@@ -105,7 +105,9 @@ impl Command for CaCommand {
                     roots_index_is(tx, self.index) && config_index_is(tx, config.modify_index);
                 if current {
                     replace_roots(tx, roots);
-                    replace_config(tx, config);
+                    // As real servers number it (seen with 1.8.7), so that the states of a
+                    // quorum of both are the same.
+                    replace_config(tx, config, Index(tx.index().0 + 1));
                 }
                 Ok(CaReply::Done(current))
             }
@@ -173,9 +175,8 @@ fn replace_roots(tx: &mut Tx<'_>, roots: &[CaRoot]) {
 }
 
 /// The cluster id stays what it once was, whatever the new configuration says.
-fn replace_config(tx: &mut Tx<'_>, config: &CaConfiguration) {
-    let mut config =
-        CaConfiguration { create_index: tx.index(), modify_index: tx.index(), ..config.clone() };
+fn replace_config(tx: &mut Tx<'_>, config: &CaConfiguration, index: Index) {
+    let mut config = CaConfiguration { create_index: index, modify_index: index, ..config.clone() };
     if let Some(present) = tx.peek(&CA_CONFIG, b"") {
         config.create_index = present.create_index;
         if !present.cluster_id.is_empty() {

@@ -83,13 +83,15 @@ fn roots_and_configuration_change_together_or_not_at_all() {
     // One that knows the roots and not the configuration, and the other way round.
     let half = set_roots_config(5, 0, vec![root("bb", true)]);
     assert_eq!(apply(&store, 7, &half), Ok(CaReply::Done(false)));
-    let half = set_roots_config(0, 5, vec![root("bb", true)]);
+    let half = set_roots_config(0, 6, vec![root("bb", true)]);
     assert_eq!(apply(&store, 8, &half), Ok(CaReply::Done(false)));
     let state = store.snapshot();
     assert_eq!(state.len(&CA_ROOTS), 1);
     assert_eq!(state.index_of("connect-ca-roots"), Index(5));
+    let config = state.peek(&CA_CONFIG, b"").map(|config| config.modify_index);
+    assert_eq!(config, Some(Index(6)), "as real servers number it");
 
-    let rotation = set_roots_config(5, 5, vec![root("aa", false), root("bb", true)]);
+    let rotation = set_roots_config(5, 6, vec![root("aa", false), root("bb", true)]);
     assert_eq!(apply(&store, 9, &rotation), Ok(CaReply::Done(true)));
     let state = store.snapshot();
     let indexes: Vec<_> = state

@@ -21,7 +21,7 @@ use raft::{Change, ServerId};
 use telemetry::names;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
-use types::autopilot::{AutopilotConfiguration, AutopilotState};
+use types::autopilot::{AutopilotConfiguration, AutopilotState, OperatorHealth};
 use types::member::Member;
 use types::operator::AutopilotStateReply;
 use types::{SecretId, Timestamp};
@@ -31,8 +31,9 @@ use self::health::{MemberFacts, ServerFacts};
 use self::stats::Known;
 pub(crate) use self::stats::RAFT_STATS;
 use crate::Server;
+use crate::endpoint::HealthReply;
 use crate::forward::{Answers, ask_answerer};
-use crate::operator::{AUTOPILOT_STATE, READ};
+use crate::operator::{AUTOPILOT_STATE, READ, SERVER_HEALTH};
 use crate::raft_host::RaftStats;
 use crate::server_member::ServerMember;
 
@@ -73,6 +74,33 @@ impl Server {
             let reply: AutopilotStateReply = decode_reply(AUTOPILOT_STATE, &reply)?;
             return Ok(reply.into());
         }
+        self.own_autopilot_state(options, members).await
+    }
+
+    /// The same in fewer words, and as servers of every version tell it each other.
+    ///
+    /// # Errors
+    /// As [`Self::autopilot_state`].
+    pub async fn operator_health(
+        &self,
+        options: &ReadOptions,
+        members: &[Member],
+    ) -> Result<OperatorHealth, CallError> {
+        let call = (SERVER_HEALTH, encode(&QueryOptions::new(options, "")));
+        let (datacenter, answers) = (&options.datacenter, Answers::Leader);
+        if let Some(reply) = ask_answerer(self, datacenter, answers, call, READ).await? {
+            let reply: HealthReply = decode_reply(SERVER_HEALTH, &reply)?;
+            return Ok(reply.into());
+        }
+        Ok(OperatorHealth::from(&self.own_autopilot_state(options, members).await?))
+    }
+
+    /// What this server, which leads, has found out.
+    async fn own_autopilot_state(
+        &self,
+        options: &ReadOptions,
+        members: &[Member],
+    ) -> Result<AutopilotState, CallError> {
         self.may_read_operator(&options.token)?;
         let known = self.shared.memory.autopilot.pilot().state().cloned();
         match known {

@@ -14,8 +14,8 @@ use crate::Server;
 use crate::autopilot::RAFT_STATS;
 use crate::event::{EVENT_FIRE, fire_event};
 use crate::operator::{
-    AUTOPILOT_STATE, RAFT_CONFIGURATION, REMOVE_BY_ADDRESS, REMOVE_BY_ID, STATUS_LEADER,
-    STATUS_PEERS, TRANSFER_LEADER,
+    AUTOPILOT_STATE, RAFT_CONFIGURATION, REMOVE_BY_ADDRESS, REMOVE_BY_ID, SERVER_HEALTH,
+    STATUS_LEADER, STATUS_PEERS, TRANSFER_LEADER,
 };
 
 /// A method.
@@ -82,12 +82,12 @@ pub(super) const METHODS: &[Method] = &[
             Ok(encode(&AutopilotStateReply::from(&state)))
         })
     }),
-    exempt("Operator.ServerHealth", |server, args| {
+    exempt(SERVER_HEALTH, |server, args| {
         Box::pin(async move {
             let options = decode_args::<QueryOptions>(&args)?.to_read_options();
             let members = server.gossip().members();
-            let state = server.autopilot_state(&options, &members).await?;
-            Ok(encode(&HealthReply::from(&state)))
+            let health = server.operator_health(&options, &members).await?;
+            Ok(encode(&HealthReply::from(health)))
         })
     }),
     write(EVENT_FIRE, |server, args| {

@@ -11,6 +11,8 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+pub use self::operator::HealthReply;
+
 use std::collections::HashMap;
 use std::time::Instant;
 
