@@ -208,8 +208,8 @@ fn outcome(plan: &Plan, answer: &Answer, sessions: &Sessions) -> anyhow::Result<
     let is_get = matches!(plan.steps[0], Step::Get(_));
     match answer.status {
         200 | 409 if plan.is_txn => txn_outcome(plan, answer, sessions),
-        404 if is_get => Ok(Outcome::Done(vec![Told::Absent])),
-        200 if is_get => {
+        404 if is_get && !plan.is_txn => Ok(Outcome::Done(vec![Told::Absent])),
+        200 if is_get && !plan.is_txn => {
             let [entry]: [Entry; 1] = serde_json::from_slice(&answer.body)?;
             Ok(Outcome::Done(vec![entry.told(true, sessions)?]))
         }
