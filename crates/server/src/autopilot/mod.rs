@@ -74,7 +74,7 @@ impl Server {
             let reply: AutopilotStateReply = decode_reply(AUTOPILOT_STATE, &reply)?;
             return Ok(reply.into());
         }
-        self.own_autopilot_state(options, members).await
+        own_state(self, options, members).await
     }
 
     /// The same in fewer words, and as servers of every version tell it each other.
@@ -92,21 +92,21 @@ impl Server {
             let reply: HealthReply = decode_reply(SERVER_HEALTH, &reply)?;
             return Ok(reply.into());
         }
-        Ok(OperatorHealth::from(&self.own_autopilot_state(options, members).await?))
+        Ok(OperatorHealth::from(&own_state(self, options, members).await?))
     }
+}
 
-    /// What this server, which leads, has found out.
-    async fn own_autopilot_state(
-        &self,
-        options: &ReadOptions,
-        members: &[Member],
-    ) -> Result<AutopilotState, CallError> {
-        self.may_read_operator(&options.token)?;
-        let known = self.shared.memory.autopilot.pilot().state().cloned();
-        match known {
-            Some(state) => Ok(state),
-            None => look_at_servers(self, members).await,
-        }
+/// What this server, which leads, has found out.
+async fn own_state(
+    server: &Server,
+    options: &ReadOptions,
+    members: &[Member],
+) -> Result<AutopilotState, CallError> {
+    server.may_read_operator(&options.token)?;
+    let known = server.shared.memory.autopilot.pilot().state().cloned();
+    match known {
+        Some(state) => Ok(state),
+        None => look_at_servers(server, members).await,
     }
 }
 
