@@ -378,6 +378,9 @@ async fn ipv6_is_served_where_there_is_any() {
 #[tokio::test]
 async fn the_log_tells_of_sockets_questions_and_failures() {
     let log = Log::default();
+    // Were there one dispatcher alone, a line that another test's thread comes to first would be
+    // off for all threads: `tracing` asks only the dispatcher of that thread then.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(log.clone()));
     let upstream = FakeRecursor::start(Does::Says(SERVFAIL)).await;
     let many: Vec<String> = (1..=60).map(|n| format!("10.1.0.{n}")).collect();
