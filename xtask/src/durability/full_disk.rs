@@ -3,15 +3,14 @@
 //! The disk is a small file system in memory, which only root can mount.
 
 use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
 use super::item::Stamp;
 use super::writer::Entry;
+use crate::live::disk::{Disk, fill};
 use crate::live::http::Connection;
 use crate::live::server::{Running, Site, pause};
 
@@ -50,8 +49,8 @@ pub(super) fn run(
 ) -> anyhow::Result<Outcome> {
     let disk = folder.join("small-disk");
     fs::create_dir(&disk)?;
-    let _mount = match Mount::new(&disk)? {
-        Ok(mount) => mount,
+    let _mounted = match Disk::mount(&disk, DISK_BYTES) {
+        Ok(mounted) => mounted,
         Err(reason) => return Ok(Outcome::Skipped(reason)),
     };
     let ballast = disk.join("ballast");
@@ -82,18 +81,6 @@ pub(super) fn run(
     keys.verify(&server).context("after a full disk and a kill")?;
     server.kill()?;
     Ok(Outcome::Passed { before, after, error })
-}
-
-/// Lengthens a file until nothing more fits.
-fn fill(path: &Path) -> anyhow::Result<()> {
-    let mut file = fs::OpenOptions::new().create(true).append(true).open(path)?;
-    loop {
-        match file.write_all(&[1; 512]) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// The keys that were written, each once.
@@ -161,31 +148,4 @@ impl Keys {
 fn value(stamp: Stamp) -> String {
     let text = stamp.to_string();
     text.repeat(VALUE_BYTES / text.len())
-}
-
-/// A file system in memory, gone when dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// The inner error is why it cannot be had here.
-    fn new(folder: &Path) -> anyhow::Result<Result<Self, String>> {
-        let size = format!("size={DISK_BYTES}");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "proconsul-durability"])
-            .arg(folder)
-            .stdin(Stdio::null())
-            .output();
-        Ok(match mounted {
-            Ok(output) if output.status.success() => Ok(Self(folder.to_owned())),
-            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-            Err(error) => Err(format!("mount: {error}")),
-        })
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        // Lazily, so that a server that is about to end does not hold it.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }

@@ -2,9 +2,7 @@
 //! have full disks and come back with other addresses. A quorum is left, or comes back.
 
 use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +10,7 @@ use anyhow::Context as _;
 use rustix::process::Signal;
 
 use crate::live::cluster::Cluster;
+use crate::live::disk::{Disk, fill};
 use crate::live::network::Network;
 use crate::live::server::pause;
 
@@ -28,8 +27,8 @@ const WORDS: &[&str] = &[
 /// A cluster has a leader again within this time after the last fault of a round is over.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// Room of a server that has a file system of its own.
-const DISK_MEGABYTES: u32 = 64;
+/// Room of a server that has a disk of its own.
+const DISK_BYTES: usize = 64 << 20;
 
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +64,8 @@ const WITH_LINKS: &[Fault] = &[
 pub(super) struct Site {
     cluster: Cluster,
     faults: Vec<Fault>,
-    disks: Vec<Disk>,
+    /// Held until the servers are gone.
+    _disks: Vec<Disk>,
     /// What happened, by name and number.
     pub(super) happened: Vec<(String, u32)>,
 }
@@ -92,9 +92,10 @@ impl Site {
         cluster.add_servers(servers, consul, WORDS)?;
         let mut disks = Vec::new();
         for machine in &cluster.machines {
-            match Disk::mount(machine.data()) {
+            fs::create_dir_all(machine.data())?;
+            match Disk::mount(machine.data(), DISK_BYTES) {
                 Ok(disk) => disks.push(disk),
-                Err(error) => say(&format!("no disk is filled: {error:#}\n")),
+                Err(reason) => say(&format!("no disk is filled: {reason}\n")),
             }
         }
         if disks.len() == servers {
@@ -102,7 +103,7 @@ impl Site {
         }
         cluster.start_all()?;
         cluster.until_leader(LEADER_TIMEOUT)?;
-        Ok(Self { cluster, faults, disks, happened: Vec::new() })
+        Ok(Self { cluster, faults, _disks: disks, happened: Vec::new() })
     }
 
     /// Where the servers answer.
@@ -181,7 +182,8 @@ impl Site {
                 self.cut(&[(any, other), (other, any)], moment(500..5000))?;
             }
             Fault::FillDisk => {
-                let ballast = self.disks[leader].fill()?;
+                let ballast = self.cluster.machines[leader].data().join("ballast");
+                fill(&ballast)?;
                 pause(moment(500..3000));
                 fs::remove_file(ballast)?;
             }
@@ -216,43 +218,5 @@ impl Site {
             network.heal(&machines[*from].host)?;
         }
         Ok(())
-    }
-}
-
-/// A small file system in memory, under a server's data.
-struct Disk {
-    folder: PathBuf,
-}
-
-impl Disk {
-    fn mount(folder: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let options = format!("size={DISK_MEGABYTES}m");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(folder);
-        let output = mount.output().context("mount")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "mount: {}", said.trim());
-        Ok(Self { folder: folder.to_owned() })
-    }
-
-    /// Takes all the room there is, with a file that is returned.
-    fn fill(&self) -> anyhow::Result<PathBuf> {
-        let path = self.folder.join("ballast");
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
-        loop {
-            match file.write_all(&[1; 4096]) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(path),
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: an agent that is being killed may still have it open.
-        let _ = Command::new("umount").arg("-l").arg(&self.folder).status();
     }
 }
