@@ -6,7 +6,13 @@
 //! operation touches together are best checked each by itself, as linearizability is local
 //! (Herlihy and Wing).
 //!
+//! [`keys`] is such a machine, and what clients ask of it.
+//!
 //! Never shipped.
+
+pub mod keys;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 

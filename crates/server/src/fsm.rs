@@ -1,89 +1,22 @@
-//! The state machine behind the log.
+//! The state machine behind the log, with what it needs beside the state: measures, log
+//! lines, and delays of locks by this server's clock.
 
-use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use contract::{AnyCommand, CallError, CommandDef, SKIPPABLE_BIT};
-use domains::{carried, chunking, session};
+use domains::session::LockDelay;
+use replica::fsm::Witness;
+pub use replica::fsm::{FsmCommand, FsmError, FsmReply};
 use snapshot::RecordType;
-use store::{Store, Tx};
+use store::Store;
 use types::Index;
 
 use crate::lock_delay::LockDelays;
 use crate::metrics::ApplyMetrics;
 
-/// What applying one command gave: the command's reply, or why it changed nothing.
-pub type FsmReply = Result<Box<dyn Any + Send>, CallError>;
-
-/// A command to apply.
-pub enum FsmCommand<'c> {
-    /// As it was typed, on the server that proposed it.
-    Typed(Box<dyn AnyCommand>),
-    /// As the log holds it.
-    Encoded(&'c [u8]),
-    /// A part of one, as the log holds it (`domains::chunking`).
-    Part {
-        /// The entry's term.
-        term: u64,
-        /// Which part it is.
-        extensions: &'c [u8],
-        /// Its bytes.
-        data: &'c [u8],
-    },
-}
-
-/// A log entry that this server cannot apply. It must stop: skipping the entry would
-/// make its state another than that of the servers that know it.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-pub enum FsmError {
-    /// The tag is unknown.
-    #[error(
-        "the log entry at index {index} is a command of type {tag} ({kind}), which this version \
-         cannot apply, and skipping it would make this server's state another than its peers'. \
-         Replace this server by a version that knows such commands, or by a Consul server, \
-         with the same data in the cluster; the cluster goes on without it meanwhile"
-    )]
-    Unknown {
-        /// Where it stands.
-        index: Index,
-        /// Its first byte.
-        tag: u8,
-        /// What Consul calls it.
-        kind: RecordType,
-    },
-    /// It is known what it is, and not all that it does.
-    #[error(
-        "the log entry at index {index}, a command of type {tag} ({kind}), cannot be applied by this \
-         version: {reason}. Replace this server by a version that can, or by a Consul server; the \
-         cluster goes on without it meanwhile"
-    )]
-    Beyond {
-        /// Where it stands.
-        index: Index,
-        /// Its first byte.
-        tag: u8,
-        /// What Consul calls it.
-        kind: RecordType,
-        /// What is the matter with it.
-        reason: String,
-    },
-    /// The bytes do not decode.
-    #[error("the log entry at index {index} ({name}) cannot be read: {reason}")]
-    Undecodable {
-        /// Where it stands.
-        index: Index,
-        /// The command it claims to be.
-        name: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-}
-
 /// Applies commands to a store.
 pub struct Fsm {
-    store: Store,
-    by_tag: Vec<Option<&'static CommandDef>>,
+    machine: replica::fsm::Fsm,
     lock_delays: LockDelays,
     metrics: ApplyMetrics,
     /// The kinds of carried records that were told of, a bit each.
@@ -93,20 +26,14 @@ pub struct Fsm {
 impl Fsm {
     /// The state machine of all domains over this store.
     pub fn new(store: Store) -> Self {
-        let mut by_tag = vec![None; 256];
-        for domain in domains::ALL {
-            for command in domain.commands {
-                let taken = by_tag[usize::from(command.tag)].replace(command);
-                assert!(taken.is_none(), "two commands have the tag {}", command.tag);
-            }
-        }
+        let machine = replica::fsm::Fsm::new(store);
         let (lock_delays, metrics) = (LockDelays::default(), ApplyMetrics::new());
-        Self { store, by_tag, lock_delays, metrics, told: AtomicU64::new(0) }
+        Self { machine, lock_delays, metrics, told: AtomicU64::new(0) }
     }
 
     /// The store.
     pub fn store(&self) -> &Store {
-        &self.store
+        self.machine.store()
     }
 
     /// Where it notes the keys that sessions leave behind that end by a command which
@@ -120,179 +47,41 @@ impl Fsm {
         &self,
         commands: impl Iterator<Item = (Index, FsmCommand<'c>)>,
     ) -> Result<Vec<FsmReply>, FsmError> {
-        let start = Instant::now();
-        let mut before = Duration::ZERO;
-        self.store.write(|batch| {
-            commands
-                .map(|(index, command)| {
-                    let mut tx = batch.tx(index);
-                    let proposed_here = matches!(command, FsmCommand::Typed(_));
-                    let reply = match command {
-                        FsmCommand::Typed(command) => {
-                            self.run(command, &mut tx, start, &mut before)
-                        }
-                        FsmCommand::Encoded(bytes) => {
-                            self.read_and_run(bytes, &mut tx, start, &mut before)?
-                        }
-                        FsmCommand::Part { term, extensions, data } => {
-                            match chunking::take(&mut tx, term, extensions, data) {
-                                Ok(Some(whole)) => {
-                                    self.read_and_run(&whole, &mut tx, start, &mut before)?
-                                }
-                                Ok(None) => nothing(),
-                                Err(error) => Err(CallError::failed(error.to_string())),
-                            }
-                        }
-                    };
-                    let delays = session::take_lock_delays(&mut tx);
-                    if proposed_here {
-                        self.lock_delays.note(delays);
-                    }
-                    Ok(reply)
-                })
-                .collect()
-        })
+        let mut run = Run { fsm: self, start: Instant::now(), before: Duration::ZERO };
+        self.machine.apply(commands, &mut run)
     }
+}
 
-    fn run(
-        &self,
-        command: Box<dyn AnyCommand>,
-        tx: &mut Tx<'_>,
-        start: Instant,
-        before: &mut Duration,
-    ) -> FsmReply {
-        let reply = command.apply(tx);
-        let took = start.elapsed();
-        self.metrics.applied((command.name(), command.op()), took - *before);
-        *before = took;
-        reply
+/// One run over commands.
+struct Run<'f> {
+    fsm: &'f Fsm,
+    start: Instant,
+    /// How long it took up to the command that is being applied.
+    before: Duration,
+}
+
+impl Witness for Run<'_> {
+    fn applied(&mut self, name: &'static str, op: &'static str) {
+        let took = self.start.elapsed();
+        self.fsm.metrics.applied((name, op), took - self.before);
+        self.before = took;
     }
 
     /// Says once for each kind that its records are kept and not obeyed.
-    fn tell_carried(&self, kind: RecordType) {
+    fn carried(&mut self, kind: RecordType) {
         let bit = 1 << (kind.0 & 63);
-        if self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+        if self.fsm.told.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             tracing::warn!(target: "agent.server.fsm", %kind, "The leader writes records of a feature that this version does not have: they are kept and saved with each snapshot, but are not in force on this server");
         }
     }
 
-    /// Reads a command back from the log and applies it. One that may be skipped and is not
-    /// known is.
-    fn read_and_run(
-        &self,
-        bytes: &[u8],
-        tx: &mut Tx<'_>,
-        start: Instant,
-        before: &mut Duration,
-    ) -> Result<FsmReply, FsmError> {
-        let Some((&tag, payload)) = bytes.split_first() else { return Ok(nothing()) };
-        let (index, number) = (tx.index(), tag & !SKIPPABLE_BIT);
-        let kind = RecordType(number);
-        if let Some(known) = self.by_tag[usize::from(number)] {
-            let command = (known.decode)(payload).map_err(|error| FsmError::Undecodable {
-                index,
-                name: known.name,
-                reason: error.to_string(),
-            })?;
-            return Ok(self.run(command, tx, start, before));
+    fn skipped(&mut self, index: Index, tag: u8) {
+        tracing::debug!(target: "agent.server.fsm", tag, index = index.0, "Skipping a command that may be skipped");
+    }
+
+    fn lock_delays(&mut self, delays: Vec<LockDelay>, proposed_here: bool) {
+        if proposed_here {
+            self.fsm.lock_delays.note(delays);
         }
-        match carried::command::apply(tx, number, payload) {
-            Some(Ok(reply)) => {
-                self.tell_carried(kind);
-                Ok(reply.map(|()| Box::new(()) as Box<dyn Any + Send>))
-            }
-            Some(Err(error)) => {
-                Err(FsmError::Beyond { index, tag, kind, reason: error.to_string() })
-            }
-            None if tag & SKIPPABLE_BIT != 0 => {
-                tracing::debug!(target: "agent.server.fsm", tag, index = index.0, "Skipping a command that may be skipped");
-                Ok(nothing())
-            }
-            None => Err(FsmError::Unknown { index, tag, kind }),
-        }
-    }
-}
-
-/// The reply of what changes nothing.
-fn nothing() -> FsmReply {
-    Ok(Box::new(()))
-}
-
-#[cfg(test)]
-mod tests {
-    use domains::kv::{KVS, KvCommand};
-    use types::kv::KvEntry;
-
-    use super::*;
-
-    fn fsm() -> Fsm {
-        Fsm::new(Store::new(&domains::tables()))
-    }
-
-    fn put(key: &str) -> KvCommand {
-        KvCommand {
-            entry: KvEntry { key: key.into(), ..KvEntry::default() },
-            ..KvCommand::default()
-        }
-    }
-
-    #[test]
-    fn a_command_gives_the_same_state_typed_and_encoded() {
-        let (typed, encoded) = (fsm(), fsm());
-        let bytes = AnyCommand::encode(&put("a"));
-        let one = std::iter::once((Index(7), FsmCommand::Typed(Box::new(put("a")))));
-        typed.apply(one).expect("it is known");
-        let one = std::iter::once((Index(7), FsmCommand::Encoded(&bytes)));
-        encoded.apply(one).expect("it is known");
-        let row =
-            |fsm: &Fsm| fsm.store().snapshot().get(&KVS, b"a").map(|row| KvEntry::clone(&row));
-        assert_eq!(row(&typed), row(&encoded));
-        assert_eq!(row(&typed).map(|row| row.modify_index), Some(Index(7)));
-    }
-
-    #[test]
-    fn a_command_in_parts_is_applied_where_its_last_part_stands() {
-        let fsm = fsm();
-        let bytes = AnyCommand::encode(&put("a"));
-        let (first, second) = bytes.split_at(20);
-        let extensions = |sequence| chunking::Part { op: 5, sequence, count: 2 }.encode();
-        let (one, two) = (extensions(0), extensions(1));
-        let apply = |index, term, extensions: &[u8], data: &[u8]| {
-            let part = FsmCommand::Part { term, extensions, data };
-            let mut replies = fsm.apply(std::iter::once((Index(index), part))).expect("known");
-            replies.remove(0).map(|_| ())
-        };
-        let row = || fsm.store().snapshot().get(&KVS, b"a").map(|row| row.modify_index);
-        assert_eq!(apply(7, 2, &one, first), Ok(()));
-        // Another leader's entry drops what the one before did not complete.
-        assert_eq!(apply(8, 3, &two, second), Ok(()));
-        assert_eq!(row(), None);
-        assert_eq!(apply(9, 3, &one, first), Ok(()));
-        assert_eq!(row(), Some(Index(9)));
-        let refused = apply(10, 3, b"\xff", first);
-        assert!(refused.is_err_and(|error| error.to_string().contains("unmarshaling chunk info")));
-    }
-
-    #[test]
-    fn an_unknown_command_stops_the_server_unless_it_may_be_skipped() {
-        let apply = |bytes: &[u8]| {
-            fsm().apply(std::iter::once((Index(3), FsmCommand::Encoded(bytes)))).map(|r| r.len())
-        };
-        assert_eq!(
-            apply(&[0x3f, 0xc0]),
-            Err(FsmError::Unknown { index: Index(3), tag: 0x3f, kind: RecordType(0x3f) })
-        );
-        assert_eq!(apply(&[0xbf, 0xc0]), Ok(1));
-        // A peering; and an intention that is changed in part.
-        let error = apply(&[35, 0x0a]).expect_err("nobody knows it").to_string();
-        assert!(error.contains("type 35 (Peering)") && error.contains("Replace this server"));
-        let error = apply(b"\x0c\x81\xa8Mutation\x80").expect_err("it is too much").to_string();
-        assert!(
-            error.contains("type 12 (Intention)") && error.contains("a part of a config entry")
-        );
-        assert!(matches!(
-            apply(&[0x02, 0xc1]),
-            Err(FsmError::Undecodable { name: "KVS.Apply", .. })
-        ));
     }
 }

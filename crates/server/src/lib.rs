@@ -4,13 +4,13 @@
 //! - [`Server::write`]: authorize → prepare → propose → apply → reply. What enters the
 //!   log is bytes; what reaches `apply` on this server is the command as it was typed.
 //! - [`Server::read`]: authorize → run over a snapshot, or wait → reply. Everybody who
-//!   asks the same question shares one evaluation and one encoded body ([`live`]).
+//!   asks the same question shares one evaluation and one encoded body ([`replica::live`]).
 //! - [`Server::act`]: several reads, of which each depends on the answers before.
 //! - [`raft_host`]: the thread that owns the consensus core and the disk.
 //! - [`bootstrap`]: how the servers of a new cluster find that they are all there.
 //! - [`raft_transport`]: the way to the Raft hosts of other servers.
-//! - [`fsm`]: applies committed commands to the store; [`state_file`] writes and reads
-//!   the state in Consul's snapshot format.
+//! - [`fsm`]: applies committed commands to the store, over `replica`, which holds what is
+//!   pure about that.
 //! - [`rate_limit`]: how many calls a second are taken on.
 //! - `operator`: an operator looks at the quorum and changes it.
 //! - `snapshot_archive`: an operator saves and restores the state.
@@ -32,7 +32,6 @@ pub mod fsm;
 pub mod gossip;
 pub mod leader;
 mod leave;
-pub mod live;
 pub mod lock_delay;
 mod memory;
 mod metrics;
@@ -46,7 +45,6 @@ mod reconcile;
 mod server_member;
 mod session_expiry;
 mod snapshot_archive;
-pub mod state_file;
 #[cfg(test)]
 mod testing;
 pub mod usage;
@@ -58,6 +56,7 @@ use std::time::Duration;
 
 use acl::Authorizer;
 use contract::CallError;
+use replica::live::LiveQueries;
 use store::Store;
 use tokio::sync::watch;
 use types::autopilot::AutopilotConfiguration;
@@ -70,7 +69,6 @@ pub use snapshot_archive::{Archive, Restored, SavedSnapshot, check_archive};
 
 use crate::duties::Duties;
 use crate::gossip::{Gossip, NoGossip};
-use crate::live::LiveQueries;
 use crate::lock_delay::LockDelays;
 use crate::memory::Memory;
 use crate::metrics::CallMetrics;

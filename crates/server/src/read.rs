@@ -9,6 +9,8 @@ use contract::remote::Outgoing;
 use contract::{
     AnyQuery, CallError, Consistency, Encoding, Evaluated, Query, ReadFacts, ReadOptions,
 };
+use replica::blocking::Blocking;
+use replica::live::Live;
 use rpc::ServerAddr;
 use tokio::time::Instant;
 use types::Index;
@@ -19,7 +21,6 @@ use crate::forward::{
     purpose_of,
 };
 use crate::leader::until_established;
-use crate::live::Live;
 use crate::metrics::Call;
 use crate::rate_limit::Class;
 
@@ -153,17 +154,13 @@ impl Server {
             return Ok(self.answer(kept));
         }
         let _blocking = self.shared.metrics.blocking();
-        let replaced = self.store().replaced();
+        let blocking = Blocking::new(self.store(), options.min_index);
         loop {
             let current = live.get(query, &who)?;
-            if current.evaluated.index > options.min_index {
+            if blocking.is_over(self.store(), &current.evaluated) {
                 return Ok(self.answer(Kept::Live(current)));
             }
             if !until_outdated(self, &current, options.consistency, until).await? {
-                return Ok(self.answer(Kept::Live(live.get(query, &who)?)));
-            }
-            if self.store().replaced() != replaced {
-                // Another state, with indexes of its own: the one asked for means nothing now.
                 return Ok(self.answer(Kept::Live(live.get(query, &who)?)));
             }
             // What leadership was confirmed for is over.

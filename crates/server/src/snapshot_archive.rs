@@ -15,8 +15,8 @@ use types::{Datacenter, Index, SecretId};
 use crate::forward::{Attempts, Failure, Place, is_elsewhere, place};
 use crate::operator::READ;
 use crate::raft_host::{Capture, ProposeError};
-use crate::state_file::{Contents, RestoreError};
 use crate::{Server, write};
+use replica::state_file::{Contents, RestoreError};
 
 /// How long a restore waits for the state to be in use, as in Consul.
 const RESTORE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -248,7 +248,9 @@ mod tests {
     use types::kv::KvEntry;
 
     use super::*;
-    use crate::{state_file, testing};
+    use replica::state_file;
+
+    use crate::testing;
 
     const REAL: &[u8] = include_bytes!("../../snapshot/testdata/consul-1.8.7-full.snap");
 

@@ -3,8 +3,10 @@
 use std::any::Any;
 use std::time::Instant;
 
+use acl::Authorizer;
 use contract::remote::Outgoing;
-use contract::{AnyCommand, Authorized, CallError, Command, LeaderView, Refusal};
+use contract::{AnyCommand, Authorized, CallError, Command, LeaderView};
+use replica::admission::{Admitted, admit};
 use rpc::ServerAddr;
 use rpc::retry::Purpose;
 use types::SecretId;
@@ -60,21 +62,14 @@ impl Server {
         token: &SecretId,
     ) -> FsmReply {
         let who = self.authorizer(token);
-        let checked = Authorized::command(command, &who, self.store(), &self.shared.memory);
-        let mut authorized = match checked {
-            Ok(authorized) => authorized,
-            Err(Refusal::Error(error)) => return Err(error),
-            Err(Refusal::Reply(reply)) => {
+        let prune = command.pruner();
+        match self.admit_command(command, &who)? {
+            Admitted::Answered(reply) => {
                 make_sure_of_memory(self).await?;
-                return Ok(reply);
+                Ok(reply)
             }
-        };
-        let prune = authorized.get_mut().pruner();
-        if let Some(answer) = self.prepare(&mut **authorized.get_mut())? {
-            make_sure_of_memory(self).await?;
-            return Ok(answer);
+            Admitted::Ready(command) => Ok(prune(&who, self.propose(command).await?)),
         }
-        Ok(prune(&who, self.propose(authorized).await?))
     }
 
     /// As [`Self::write`], typed.
@@ -87,8 +82,11 @@ impl Server {
         Ok(*reply.expect("a command's reply has the command's reply type"))
     }
 
-    /// Prepares a command for the log, unless it is answered without.
-    fn prepare(&self, command: &mut dyn AnyCommand) -> Result<Option<Reply>, CallError> {
+    fn admit_command(
+        &self,
+        command: Box<dyn AnyCommand>,
+        who: &Authorizer,
+    ) -> Result<Admitted, CallError> {
         let mut leader = LeaderView {
             store: self.store(),
             now_unix_nanos: now_unix_nanos(),
@@ -97,8 +95,7 @@ impl Server {
             session_ttl_min: self.shared.options.session_ttl_min,
             memory: &self.shared.memory,
         };
-        command.prepare(&mut leader)?;
-        command.answer(&mut leader)
+        admit(command, who, &mut leader)
     }
 
     async fn propose(&self, command: Authorized<Box<dyn AnyCommand>>) -> FsmReply {

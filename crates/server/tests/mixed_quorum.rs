@@ -22,12 +22,12 @@ use raft::{
     AppendEntries, Body, InstallSnapshot, LogPosition, RequestPreVote, RequestVote, SnapshotMeta,
     Term,
 };
+use replica::state_file;
 use server::fsm::Fsm;
 use server::raft_host::{HostOptions, MemDisk, RaftHost, RaftOptions, ServerId};
 use server::raft_transport::{
     BoxedStream, Dial, FixedAddresses, Incoming, TIMEOUT, TransportOptions,
 };
-use server::state_file;
 use snapshot::{Record, RecordError, RecordType, Splitter as Splitting};
 use store::{Reader, Store};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -4,24 +4,16 @@
 //! servers these are also cut off from each other, moved, and left without room.
 //!
 //! - `faults`: what happens to several servers.
-//! - `model`: that machine.
-//! - `workload`: what clients ask.
+//! - `linearizability::keys`: that machine, and what clients ask.
 //! - `wire`: how they ask it over HTTP.
-//! - `exclusion`: two sessions never hold one lock.
 //! - `verdict`: what the histories say.
 //!
 //! An act without an answer may have had its effect at any later time, or never. Some
 //! clients hang up early, so that this happens to a server that lives, too.
 
-mod exclusion;
 mod faults;
-mod model;
 mod verdict;
 mod wire;
-mod workload;
-
-#[cfg(test)]
-mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,17 +23,20 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ::linearizability::Operation;
+use ::linearizability::keys::workload::Client;
+use ::linearizability::keys::{Act, Ending, Outcome, Step};
 use anyhow::{Context as _, bail, ensure};
 
-use self::model::{Act, Outcome, Step};
 use self::wire::{Sessions, Trouble};
-use self::workload::{Client, GROUPS};
 use crate::live::http::Connection;
 use crate::live::server::{Running, Site, pause};
 
 const SECONDS: u64 = 180;
 const SECONDS_SHORT: u64 = 25;
 const CLIENTS: usize = 8;
+
+/// Groups of keys.
+const GROUPS: usize = 12;
 
 /// These clients do not wait for long.
 const IMPATIENT: usize = 2;
@@ -209,7 +204,7 @@ type Done = Vec<(usize, Operation<Act>)>;
 /// Asks until it is over.
 fn run_client(number: usize, random: fastrand::Rng, shared: &Shared) -> anyhow::Result<Done> {
     let mut think = fastrand::Rng::with_seed(number as u64);
-    let mut client = Client::new(number, random);
+    let mut client = Client::new(number, GROUPS, random);
     let patience = if number < IMPATIENT { PATIENCE_SHORT } else { shared.patience };
     let mut done = Vec::new();
     while !shared.is_over.load(Ordering::SeqCst) {
@@ -238,8 +233,9 @@ fn act(
         pause(Duration::from_millis(think.u64(..THINK_MS_MAX)));
         let group = client.pick_group();
         if client.lacks_session(group) {
-            match shared.sessions.create(&mut connection) {
-                Ok(Some(session)) => client.take_session(group, session),
+            let ending = [Ending::Release, Ending::Delete][think.usize(..2)];
+            match shared.sessions.create(ending, &mut connection) {
+                Ok(Some(session)) => client.take_session(group, session, ending),
                 Ok(None) => continue,
                 Err(_) => return Ok(()),
             }

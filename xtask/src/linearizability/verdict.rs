@@ -2,11 +2,10 @@
 
 use std::fmt;
 
-use linearizability::{Operation, Verdict, check};
+use linearizability::Operation;
+use linearizability::keys::{Act, Fault, Outcome, Step, find_fault, shortest_fault};
 
 use super::Histories;
-use super::exclusion::{self, Hold};
-use super::model::{Act, Keys, Outcome, Step};
 
 /// A search that takes longer is given up, and the test fails: it proved nothing.
 const STEPS_MAX: usize = 3_000_000;
@@ -109,7 +108,7 @@ pub(super) fn judge(histories: &Histories) -> Report {
 }
 
 fn judge_group(history: &[Operation<Act>]) -> Option<String> {
-    match find_fault(history)? {
+    match find_fault(history, STEPS_MAX)? {
         Fault::TwoHolders(one, other) => {
             Some(format!("two sessions hold one lock: {one:?} and {other:?}"))
         }
@@ -118,53 +117,11 @@ fn judge_group(history: &[Operation<Act>]) -> Option<String> {
     }
 }
 
-/// What is wrong with a history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// A lock was held twice at one time.
-    TwoHolders(Hold, Hold),
-    /// No order explains what was seen.
-    NoOrder,
-    /// It could not be found out.
-    Undecided,
-}
-
-/// What is wrong with the history of one group.
-pub(super) fn find_fault(history: &[Operation<Act>]) -> Option<Fault> {
-    if let Some((one, other)) = exclusion::check(history) {
-        return Some(Fault::TwoHolders(one, other));
-    }
-    match check(&Keys, history, STEPS_MAX) {
-        Verdict::Linearizable => None,
-        Verdict::Undecided => Some(Fault::Undecided),
-        Verdict::Impossible => Some(Fault::NoOrder),
-    }
-}
-
 /// The shortest beginning of the history that has no order, and its last acts.
 fn explain(history: &[Operation<Act>]) -> String {
-    let mut ends: Vec<u64> = history.iter().filter_map(|operation| operation.returned).collect();
-    ends.sort_unstable();
-    let at = ends.partition_point(|end| {
-        check(&Keys, &until(history, *end), STEPS_MAX) != Verdict::Impossible
-    });
-    let mut shown = until(history, ends[at.min(ends.len() - 1)]);
-    shown.sort_by_key(|operation| operation.returned.unwrap_or(u64::MAX));
-    let known = shown.iter().rposition(|operation| operation.returned.is_some()).unwrap_or(0);
     let mut text = "no order explains what was seen; the last of it, times in ns:".to_owned();
-    for Operation { called, returned, act } in &shown[known.saturating_sub(SHOWN)..=known] {
+    for Operation { called, returned, act } in shortest_fault(history, SHOWN, STEPS_MAX) {
         text.push_str(&format!("\n  {called} to {}: {act:?}", returned.unwrap_or_default()));
     }
     text
-}
-
-/// What was known at this time.
-fn until(history: &[Operation<Act>], time: u64) -> Vec<Operation<Act>> {
-    let begun = history.iter().filter(|operation| operation.called <= time);
-    begun
-        .map(|operation| Operation {
-            returned: operation.returned.filter(|returned| *returned <= time),
-            ..operation.clone()
-        })
-        .collect()
 }

@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use linearizability::keys::workload::Plan;
+use linearizability::keys::{Ending, Outcome, Row, Session, Step, Told};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::model::{Outcome, Row, Session, Step, Told};
-use super::workload::Plan;
 use crate::live::http::{Answer, Connection};
 
 /// The sessions of all clients, by number.
@@ -50,9 +50,18 @@ impl Sessions {
     }
 
     /// Makes a session that depends on nothing and delays no lock.
-    pub(super) fn create(&self, connection: &mut Connection) -> anyhow::Result<Option<Session>> {
-        let body = br#"{"LockDelay":"0s","NodeChecks":[],"Checks":[]}"#;
-        let answer = connection.ask("PUT", "/v1/session/create", body)?;
+    pub(super) fn create(
+        &self,
+        ending: Ending,
+        connection: &mut Connection,
+    ) -> anyhow::Result<Option<Session>> {
+        let behavior = match ending {
+            Ending::Release => "release",
+            Ending::Delete => "delete",
+        };
+        let body = json!({"LockDelay": "0s", "NodeChecks": [], "Checks": [], "Behavior": behavior});
+        let body = body.to_string();
+        let answer = connection.ask("PUT", "/v1/session/create", body.as_bytes())?;
         if answer.status != 200 {
             return Ok(None);
         }
@@ -115,7 +124,7 @@ fn request(plan: &Plan, sessions: &Sessions) -> (&'static str, String, Vec<u8>) 
         }
         Step::Delete(key) => ("DELETE", path(key), Vec::new()),
         Step::DeleteCas(key, index) => ("DELETE", format!("{}?cas={index}", path(key)), Vec::new()),
-        Step::Destroy(session) => {
+        Step::Destroy(session, _) => {
             ("PUT", format!("/v1/session/destroy/{}", sessions.id(session)), Vec::new())
         }
         Step::Get(key) | Step::CheckIndex(key, _) | Step::CheckNotExists(key) => {
@@ -135,7 +144,7 @@ fn operation(group: usize, step: &Step, sessions: &Sessions) -> Value {
         Step::Unlock(..) => "unlock",
         Step::CheckIndex(..) => "check-index",
         Step::CheckNotExists(_) => "check-not-exists",
-        Step::Destroy(_) => unreachable!("transactions do not end sessions"),
+        Step::Destroy(..) => unreachable!("transactions do not end sessions"),
     };
     let mut op = json!({"Verb": verb, "Key": name(group, step.key().unwrap_or_default())});
     match *step {

@@ -1,7 +1,7 @@
 //! Snapshots of the state: all or nothing.
 
+use replica::state_file;
 use server::fsm::{Fsm, FsmCommand};
-use server::state_file;
 use store::Store;
 use types::Index;
 

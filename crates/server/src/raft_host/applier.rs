@@ -4,12 +4,11 @@ use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use contract::AnyCommand;
-use domains::chunking;
 use raft::{Entry, Term};
+use replica::state_file;
 use types::Index;
 
 use crate::fsm::{Fsm, FsmCommand, FsmError, FsmReply};
-use crate::state_file;
 
 /// A committed command.
 pub struct Committed {
@@ -62,12 +61,10 @@ impl Applier for Fsm {
         let commands = batch.iter_mut().map(|committed| {
             let command = match committed.command.take() {
                 Some(command) => FsmCommand::Typed(command),
-                None if chunking::is_part(&committed.extensions) => FsmCommand::Part {
-                    term: committed.term.0,
-                    extensions: &committed.extensions,
-                    data: &committed.bytes,
-                },
-                None => FsmCommand::Encoded(&committed.bytes),
+                None => {
+                    let term = committed.term.0;
+                    FsmCommand::of_entry(term, &committed.extensions, &committed.bytes)
+                }
             };
             (committed.index, command)
         });

@@ -148,7 +148,7 @@ async fn a_restored_archive_replaces_the_state_for_good() {
     let (host, store) = start(&disk).await;
     put(&host, "kept", b"").await.expect("it leads");
     let mut archive = Vec::new();
-    crate::state_file::save(&store.snapshot(), &mut archive).expect("memory takes all");
+    replica::state_file::save(&store.snapshot(), &mut archive).expect("memory takes all");
     put(&host, "newer", b"").await.expect("it leads");
 
     let broken = host.restore(Index(900), Box::new(|out| out.write_all(b"\xc1"))).await;

@@ -668,7 +668,7 @@ async fn a_snapshot_is_read_to_its_end_even_if_it_is_of_no_use() {
     assert_eq!(left, Vec::<String>::new());
 
     let mut state = Vec::new();
-    crate::state_file::save(&node.store.snapshot(), &mut state).expect("memory takes all");
+    replica::state_file::save(&node.store.snapshot(), &mut state).expect("memory takes all");
     let mut bytes = Vec::new();
     assert!(wire::encode_request(&mut bytes, &leader, &announced(state.len() as u64)));
     hand.send(&[&bytes[..], &state].concat()).await;

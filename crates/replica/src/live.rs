@@ -161,7 +161,8 @@ mod tests {
     fn put(fsm: &Fsm, index: u64, key: &str) {
         let entry = KvEntry { key: key.into(), ..KvEntry::default() };
         let command = Box::new(KvCommand { entry, ..KvCommand::default() });
-        fsm.apply(std::iter::once((Index(index), FsmCommand::Typed(command)))).expect("known");
+        let one = std::iter::once((Index(index), FsmCommand::Typed(command)));
+        fsm.apply(one, &mut ()).expect("known");
     }
 
     #[test]

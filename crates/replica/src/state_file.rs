@@ -71,8 +71,11 @@ impl Contents {
         (!texts.is_empty()).then(|| texts.join(", "))
     }
 
-    /// What becomes of a record.
-    pub(crate) fn judge(&mut self, record: Record<'_>) -> Result<Fate, RestoreError> {
+    /// What becomes of a record, which it counts.
+    ///
+    /// # Errors
+    /// If it has no place in a state of this version.
+    pub fn judge(&mut self, record: Record<'_>) -> Result<Fate, RestoreError> {
         let kind = match record {
             Record::Header(StateHeader { last_index }) => {
                 self.index = last_index;
@@ -97,10 +100,14 @@ impl Contents {
 }
 
 /// What becomes of a record.
-pub(crate) enum Fate {
+pub enum Fate {
+    /// It says what the state is.
     Header,
+    /// Its domain restores its rows.
     Restored(&'static RecordDef),
+    /// It is a named index.
     Index,
+    /// It is kept without being in force.
     Carried,
 }
 
@@ -197,7 +204,7 @@ mod tests {
         let commands =
             [command(KvOp::Set, "a"), command(KvOp::Set, "b"), command(KvOp::Delete, "a")];
         let numbered = commands.into_iter().zip(5..).map(|(c, i)| (Index(i), FsmCommand::Typed(c)));
-        fsm.apply(numbered).expect("all are known");
+        fsm.apply(numbered, &mut ()).expect("all are known");
         fsm.store().clone()
     }
 

@@ -1,12 +1,11 @@
 //! Two sessions never hold one lock: the plain question behind locks, asked by itself.
 
-use linearizability::Operation;
-
-use super::model::{Act, KEYS, Outcome, Session, Step};
+use super::{Act, KEYS, Outcome, Session, Step};
+use crate::Operation;
 
 /// A session surely held the key from one moment to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Hold {
+pub struct Hold {
     key: usize,
     from: u64,
     to: u64,
@@ -14,7 +13,7 @@ pub(super) struct Hold {
 }
 
 /// Two holds of one key that overlap, if there are.
-pub(super) fn check(history: &[Operation<Act>]) -> Option<(Hold, Hold)> {
+pub fn check(history: &[Operation<Act>]) -> Option<(Hold, Hold)> {
     let mut holds = Vec::new();
     for operation in history {
         let (Some(returned), Outcome::Done(_)) = (operation.returned, &operation.act.outcome)
@@ -52,7 +51,7 @@ pub(super) fn check(history: &[Operation<Act>]) -> Option<(Hold, Hold)> {
 fn first_end(history: &[Operation<Act>], key: usize, session: Session, since: u64) -> u64 {
     let ends = |step: &Step| match *step {
         Step::Unlock(other, _, holder) => other == key && holder == session,
-        Step::Destroy(other) => other == session,
+        Step::Destroy(other, _) => other == session,
         Step::Delete(other) | Step::DeleteCas(other, _) => other == key,
         _ => false,
     };

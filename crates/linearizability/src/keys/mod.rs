@@ -2,20 +2,40 @@
 //!
 //! Every value is written once, so that a value names the write it came from. The index
 //! that a write got is known only when somebody was told it.
+//!
+//! - [`workload`]: what clients ask.
+//! - [`exclusion`]: two sessions never hold one lock.
+//! - [`find_fault`]: what is wrong with what clients saw.
+
+pub mod exclusion;
+#[cfg(test)]
+mod tests;
+pub mod workload;
 
 use std::collections::BTreeSet;
 
-use linearizability::Model;
+use self::exclusion::Hold;
+use crate::{Model, Operation, Verdict, check};
 
 /// Keys that transactions touch together, and that are checked together.
-pub(super) const KEYS: usize = 3;
+pub const KEYS: usize = 3;
 
 /// A session; zero is none.
-pub(super) type Session = u32;
+pub type Session = u32;
+
+/// What the end of a session does to the keys that it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// They stay, unlocked.
+    #[default]
+    Release,
+    /// They are deleted.
+    Delete,
+}
 
 /// One step of an act. An act with one step is a plain call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// Reads the key.
     Get(usize),
     /// Writes this value.
@@ -34,32 +54,35 @@ pub(super) enum Step {
     CheckIndex(usize, u64),
     /// Goes on if the key is not there.
     CheckNotExists(usize),
-    /// Ends a session and with it its locks.
-    Destroy(Session),
+    /// Ends a session and with it its locks, in the way it was made with.
+    Destroy(Session, Ending),
 }
 
 /// What was told of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub struct Row {
     /// `None` where values are not told.
-    pub(super) value: Option<u64>,
-    pub(super) index: u64,
-    pub(super) holder: Session,
+    pub value: Option<u64>,
+    /// Its `ModifyIndex`.
+    pub index: u64,
+    /// The session that has its lock.
+    pub holder: Session,
 }
 
 /// What was told of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub enum Told {
     /// Nothing but that it was done.
     Done,
     /// The key is not there.
     Absent,
+    /// The key is there.
     Row(Row),
 }
 
 /// How an act ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub enum Outcome {
     /// All steps were done.
     Done(Vec<Told>),
     /// These steps were refused, and none was done.
@@ -70,9 +93,11 @@ pub(super) enum Outcome {
 
 /// An act with its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Act {
-    pub(super) steps: Vec<Step>,
-    pub(super) outcome: Outcome,
+pub struct Act {
+    /// What was asked, all of it or nothing to be done.
+    pub steps: Vec<Step>,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 /// A key that is there.
@@ -86,14 +111,14 @@ struct Cell {
 
 /// The keys, and the sessions that are over.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct State {
+pub struct State {
     cells: [Option<Cell>; KEYS],
     over: BTreeSet<Session>,
 }
 
 /// The machine. All sessions of an act were made before it began.
 #[derive(Debug)]
-pub(super) struct Keys;
+pub struct Keys;
 
 impl Model for Keys {
     type State = State;
@@ -174,11 +199,15 @@ impl State {
                 return self.meet(key, told);
             }
             Step::CheckNotExists(key) if self.cells[key].is_none() => return Ended::Done,
-            Step::Destroy(session) => {
+            Step::Destroy(session, ending) => {
                 self.over.insert(session);
-                for cell in self.cells.iter_mut().flatten() {
-                    if cell.holder == session {
-                        *cell = Cell { holder: 0, index: None, ..cell.clone() };
+                for place in &mut self.cells {
+                    let Some(cell) = place.as_mut().filter(|cell| cell.holder == session) else {
+                        continue;
+                    };
+                    match ending {
+                        Ending::Release => (cell.holder, cell.index) = (0, None),
+                        Ending::Delete => *place = None,
                     }
                 }
                 return Ended::Done;
@@ -224,4 +253,57 @@ impl State {
         };
         if is_right { Ended::Done } else { Ended::Otherwise }
     }
+}
+
+/// What is wrong with a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A lock was held twice at one time.
+    TwoHolders(Hold, Hold),
+    /// No order explains what was seen.
+    NoOrder,
+    /// It could not be found out.
+    Undecided,
+}
+
+/// What is wrong with a history, looked for in at most `steps_max` steps.
+pub fn find_fault(history: &[Operation<Act>], steps_max: usize) -> Option<Fault> {
+    if let Some((one, other)) = exclusion::check(history) {
+        return Some(Fault::TwoHolders(one, other));
+    }
+    match check(&Keys, history, steps_max) {
+        Verdict::Linearizable => None,
+        Verdict::Undecided => Some(Fault::Undecided),
+        Verdict::Impossible => Some(Fault::NoOrder),
+    }
+}
+
+/// The shortest beginning of a history that has no order, in the order of its ends, and the
+/// last `shown` acts of it that ended.
+pub fn shortest_fault(
+    history: &[Operation<Act>],
+    shown: usize,
+    steps_max: usize,
+) -> Vec<Operation<Act>> {
+    let mut ends: Vec<u64> = history.iter().filter_map(|operation| operation.returned).collect();
+    ends.sort_unstable();
+    let at = ends.partition_point(|end| {
+        check(&Keys, &until(history, *end), steps_max) != Verdict::Impossible
+    });
+    let Some(end) = ends.get(at).or(ends.last()) else { return Vec::new() };
+    let mut begun = until(history, *end);
+    begun.sort_by_key(|operation| operation.returned.unwrap_or(u64::MAX));
+    let known = begun.iter().rposition(|operation| operation.returned.is_some()).unwrap_or(0);
+    begun[known.saturating_sub(shown)..=known].to_vec()
+}
+
+/// What was known at this time.
+fn until(history: &[Operation<Act>], time: u64) -> Vec<Operation<Act>> {
+    let begun = history.iter().filter(|operation| operation.called <= time);
+    begun
+        .map(|operation| Operation {
+            returned: operation.returned.filter(|returned| *returned <= time),
+            ..operation.clone()
+        })
+        .collect()
 }
