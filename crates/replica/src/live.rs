@@ -30,6 +30,24 @@ pub struct LiveQueries {
     encoded_bytes: Arc<AtomicUsize>,
 }
 
+/// A result to answer with.
+pub enum Kept {
+    /// One that others share.
+    Live(Arc<Live>),
+    /// One that nobody else gets.
+    Once(Evaluated),
+}
+
+impl Kept {
+    /// The result.
+    pub fn evaluated(&self) -> &Evaluated {
+        match self {
+            Kept::Live(live) => &live.evaluated,
+            Kept::Once(evaluated) => evaluated,
+        }
+    }
+}
+
 /// A result with the subscription that tells when it is out of date.
 pub struct Live {
     /// The result.
@@ -95,8 +113,19 @@ impl LiveQueries {
         Ok(live)
     }
 
-    /// A fresh result that is not kept: for questions as cheap as looking one up.
-    pub fn run_once(&self, query: &dyn AnyQuery, who: &Authorizer) -> Result<Evaluated, CallError> {
+    /// What to answer at this moment to who does not wait, or has waited in vain. A question
+    /// as cheap as looking a result up is asked afresh: its rows may be as old as they like,
+    /// but the index of what is not there grows without them, and nobody may be shown one
+    /// that is lower than before.
+    pub fn now(&self, query: &Arc<dyn AnyQuery>, who: &Authorizer) -> Result<Kept, CallError> {
+        Ok(match query.is_kept() {
+            true => Kept::Live(self.get(query, who)?),
+            false => Kept::Once(self.run_once(&**query, who)?),
+        })
+    }
+
+    /// A fresh result that is not kept.
+    fn run_once(&self, query: &dyn AnyQuery, who: &Authorizer) -> Result<Evaluated, CallError> {
         let state = self.store.snapshot();
         query.evaluate(who, &mut Reader::new(&state))
     }
@@ -180,6 +209,21 @@ mod tests {
         assert!(!first.is_current());
         let third = queries.get(&ask(), &who).expect("it runs");
         assert_eq!(third.evaluated.index, Index(3));
+    }
+
+    #[test]
+    fn the_index_of_a_missing_key_does_not_go_back_behind_a_wait() {
+        let fsm = Fsm::new(Store::new(&domains::tables()));
+        let queries = LiveQueries::new(fsm.store().clone());
+        let query: Arc<dyn AnyQuery> = Arc::new(KvGet { key: "k".into() });
+        let who = Authorizer::allow_all();
+        put(&fsm, 3, "a");
+        let waited_for = queries.get(&query, &who).expect("it runs");
+        put(&fsm, 7, "b");
+        // Nothing wakes who waits, and what is told in the end is not what was kept meanwhile.
+        assert!(waited_for.is_current() && waited_for.evaluated.index == Index(3));
+        let told = queries.now(&query, &who).expect("it runs");
+        assert_eq!(told.evaluated().index, Index(7));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use contract::{
     AnyQuery, CallError, Consistency, Encoding, Evaluated, Query, ReadFacts, ReadOptions,
 };
 use replica::blocking::Blocking;
-use replica::live::Live;
+use replica::live::{Kept, Live};
 use rpc::ServerAddr;
 use tokio::time::Instant;
 use types::Index;
@@ -38,11 +38,6 @@ pub struct Answer {
     kept: Kept,
 }
 
-enum Kept {
-    Live(Arc<Live>),
-    Once(Evaluated),
-}
-
 impl Answer {
     /// What another server answered.
     pub fn remote(reply: Arc<dyn Any + Send + Sync>, facts: ReadFacts) -> Self {
@@ -53,12 +48,12 @@ impl Answer {
 
     /// The rows, as the query's `Reply`.
     pub fn reply(&self) -> &(dyn Any + Send + Sync) {
-        &*self.evaluated().reply
+        &*self.kept.evaluated().reply
     }
 
     /// The rows, to be kept.
     pub fn shared_reply(&self) -> Arc<dyn Any + Send + Sync> {
-        Arc::clone(&self.evaluated().reply)
+        Arc::clone(&self.kept.evaluated().reply)
     }
 
     /// The rows as JSON; the same bytes for all who got the same rows.
@@ -70,13 +65,6 @@ impl Answer {
         match &self.kept {
             Kept::Live(live) => live.body(encoding, || encode(self.reply(), encoding)),
             Kept::Once(evaluated) => encode(&*evaluated.reply, encoding),
-        }
-    }
-
-    fn evaluated(&self) -> &Evaluated {
-        match &self.kept {
-            Kept::Live(live) => &live.evaluated,
-            Kept::Once(evaluated) => evaluated,
         }
     }
 }
@@ -147,11 +135,7 @@ impl Server {
         query.authorize(&who)?;
         let live = &self.shared.live;
         if options.min_index == Index::ZERO {
-            let kept = match query.is_kept() {
-                true => Kept::Live(live.get(query, &who)?),
-                false => Kept::Once(live.run_once(&**query, &who)?),
-            };
-            return Ok(self.answer(kept));
+            return Ok(self.answer(live.now(query, &who)?));
         }
         let _blocking = self.shared.metrics.blocking();
         let blocking = Blocking::new(self.store(), options.min_index);
@@ -161,7 +145,7 @@ impl Server {
                 return Ok(self.answer(Kept::Live(current)));
             }
             if !until_outdated(self, &current, options.consistency, until).await? {
-                return Ok(self.answer(Kept::Live(live.get(query, &who)?)));
+                return Ok(self.answer(live.now(query, &who)?));
             }
             // What leadership was confirmed for is over.
             self.be_fresh_enough(options.consistency).await?;
@@ -181,10 +165,7 @@ impl Server {
 
     fn answer(&self, kept: Kept) -> Answer {
         let raft = self.raft();
-        let evaluated = match &kept {
-            Kept::Live(live) => &live.evaluated,
-            Kept::Once(evaluated) => evaluated,
-        };
+        let evaluated = kept.evaluated();
         let facts = ReadFacts {
             index: evaluated.index,
             known_leader: raft.leader().is_some(),

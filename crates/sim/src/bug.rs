@@ -25,7 +25,7 @@ pub enum Bug {
     NonvotersCount,
     /// A follower keeps its own entries where the leader's differ.
     ConflictIgnored,
-    /// After a restart the first entries are applied twice.
+    /// After a restart the first entries are applied again behind the ones that follow.
     ApplyTwiceAfterRestart,
     /// A state machine whose outcome depends on the server.
     UnequalApply,
@@ -39,11 +39,27 @@ pub enum Bug {
     SnapshotMissingLast,
     /// A received snapshot is made durable, but the state in memory stays.
     SnapshotNotRestored,
+    /// A snapshot lacks the sessions.
+    SnapshotWithoutSessions,
+    /// Applying a command reads the server's clock.
+    ApplyReadsClock,
+    /// The end of a session leaves its locks held.
+    LocksOutlive,
+    /// The end of a session leaves the keys that it should delete.
+    KeysOutlive,
+    /// A lock is given to who asks for it, though another holds it.
+    LockGivenTwice,
+    /// A query that waits is not woken.
+    WakeLost,
+    /// A query that waits is woken by whatever is applied.
+    WakeWithoutChange,
+    /// An answer tells the index of the last command, not that of its rows.
+    IndexTooNew,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 16] = [
+    pub const ALL: [Bug; 24] = [
         Bug::VoteNotPersisted,
         Bug::TermNotPersisted,
         Bug::ReplyBeforePersist,
@@ -60,7 +76,20 @@ impl Bug {
         Bug::AcknowledgedBeforeCommit,
         Bug::SnapshotMissingLast,
         Bug::SnapshotNotRestored,
+        Bug::SnapshotWithoutSessions,
+        Bug::ApplyReadsClock,
+        Bug::LocksOutlive,
+        Bug::KeysOutlive,
+        Bug::LockGivenTwice,
+        Bug::WakeLost,
+        Bug::WakeWithoutChange,
+        Bug::IndexTooNew,
     ];
+
+    /// Whether it is one of applying commands, which all servers have alike.
+    pub(crate) fn is_in_apply(self) -> bool {
+        matches!(self, Bug::LocksOutlive | Bug::KeysOutlive | Bug::LockGivenTwice)
+    }
 
     /// The bug of that name, as `Debug` prints it.
     pub fn named(name: &str) -> Option<Bug> {

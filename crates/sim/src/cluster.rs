@@ -2,18 +2,24 @@
 
 use std::time::Instant;
 
+use linearizability::keys::{Fault, find_fault, shortest_fault};
 use raft::RoleName;
 
 use crate::client::Clients;
 use crate::clock::{Clock, Tempers, Time};
-use crate::linearizability::{self, Verdict};
 use crate::network::Network;
-use crate::scenario::{CALM, CLIENTS, KEYS, RECOVERY, SETTLING, SPARES, Scenario, Weather};
+use crate::scenario::{
+    CALM, CLIENTS, GROUPS, RECOVERY, SETTLING, SPARES, Scenario, WATCHERS, Weather,
+};
 use crate::server::Server;
+use crate::watcher::Watchers;
 use crate::world::{Event, World};
 
-/// Most steps of the search for an order of one register's history.
+/// Most steps of the search for an order of one group's history.
 const STEPS_MAX: usize = 200_000;
+
+/// Most acts that are told of a history without an order.
+const ACTS_TOLD: usize = 30;
 
 /// Most events of a run: more means that something goes round in a circle.
 const EVENTS_MAX: u64 = 3_000_000;
@@ -24,6 +30,7 @@ pub(crate) struct Cluster {
     pub(crate) servers: Vec<Server>,
     pub(crate) network: Network,
     pub(crate) clients: Clients,
+    pub(crate) watchers: Watchers,
     pub(crate) faults_end: Time,
     /// Until then new leaders are doomed.
     pub(crate) cursed_until: Time,
@@ -46,6 +53,7 @@ impl Cluster {
         world.say(format_args!("seed {seed}, {} servers, {weather:?}", scenario.servers));
         let nodes = scenario.servers + SPARES;
         let clients = Clients::new(CLIENTS, nodes, &mut world);
+        let watchers = Watchers::new(CLIENTS, WATCHERS, nodes, &mut world);
         let mut servers = Vec::new();
         for number in 0..nodes {
             let clock = Clock::new(base, weather.clocks, &mut world.rng);
@@ -59,6 +67,7 @@ impl Cluster {
             servers,
             network,
             clients,
+            watchers,
             faults_end,
             cursed_until: Time(0),
             elections: 0,
@@ -96,6 +105,7 @@ impl Cluster {
             return;
         }
         self.clients.stop();
+        self.watchers.ask_the_leader();
         if self.run_until(recovered.after(SETTLING)) {
             self.check_states();
             self.check_histories();
@@ -159,9 +169,16 @@ impl Cluster {
                     Ok(())
                 });
             }
-            Event::Reply(reply) => self.clients.answered(reply, world),
-            Event::Client { client, attempt } => self.clients.wake(client, attempt, world),
-            Event::Deadline { client, attempt } => self.clients.gives_up(client, attempt, world),
+            Event::Reply(reply) if reply.client < CLIENTS => self.clients.answered(reply, world),
+            Event::Reply(reply) => self.watchers.answered(reply, world),
+            Event::Client { client, attempt } if client < CLIENTS => {
+                self.clients.wake(client, attempt, world);
+            }
+            Event::Client { client, attempt } => self.watchers.wake(client, attempt, world),
+            Event::Deadline { client, attempt } if client < CLIENTS => {
+                self.clients.gives_up(client, attempt, world);
+            }
+            Event::Deadline { client, attempt } => self.watchers.gives_up(client, attempt, world),
             Event::Start(node) => self.start(usize::from(node.0)),
             Event::Resume(node) => self.servers[usize::from(node.0)].paused = None,
             Event::Heal(healing) => self.heal(&healing),
@@ -225,9 +242,10 @@ impl Cluster {
             return;
         };
         let members = leader.core.configurations().latest.clone();
-        let (end, state) = (leader.core.commit_index(), leader.machine.digest());
-        let mut wrong = Vec::new();
-        if end < self.world.observer.acknowledged || leader.core.last_index() != end {
+        let end = leader.core.commit_index();
+        let mut wrong = self.watchers.behind(&leader.machine.state());
+        let observer = &mut self.world.observer;
+        if end < observer.acknowledged || leader.core.last_index() != end {
             wrong.push(format!("liveness: the leader has committed no more than {end}"));
         }
         for server in self.servers.iter().filter(|s| members.server(&s.node.id()).is_some()) {
@@ -238,35 +256,43 @@ impl Cluster {
                     let applied = process.applied;
                     wrong.push(format!("liveness: {node} has applied {applied} of {end}"));
                 }
-                Some(process) if process.machine.digest() != state => {
-                    wrong.push(format!("equal states: {node} has another state at the end"));
+                Some(process) => {
+                    let state = process.machine.state();
+                    observer.reaches(node, end, &state);
+                    observer.shows(node, end, &state);
                 }
-                Some(_) => {}
             }
         }
         if self.world.observer.last_applied() > end {
             let applied = self.world.observer.last_applied();
             wrong.push(format!("acknowledged writes: {applied} was applied, {end} is the end"));
         }
+        self.world.say_violations();
         for what in wrong {
             self.world.violation(what);
         }
     }
 
     fn check_histories(&mut self) {
-        for key in 0..KEYS {
-            let history = self.clients.history_of(key, &self.world);
-            match linearizability::check(&history, STEPS_MAX) {
-                Verdict::Linearizable => {}
-                Verdict::Undecided => self.world.observer.counts.undecided += 1,
-                Verdict::Impossible => {
+        for what in self.clients.lost(&self.world) {
+            self.world.violation(what);
+        }
+        for group in 0..GROUPS {
+            let history = self.clients.history_of(group, &self.world);
+            match find_fault(&history, STEPS_MAX) {
+                None => {}
+                Some(Fault::Undecided) => self.world.observer.counts.undecided += 1,
+                Some(Fault::TwoHolders(one, other)) => {
+                    let what = format!("lock exclusion: in group {group} {one:?} and {other:?}");
+                    self.world.violation(what);
+                }
+                Some(Fault::NoOrder) => {
                     let count = history.len();
                     self.world.violation(format!(
-                        "linearizability: no order explains the {count} operations on \
-                         register {key}"
+                        "linearizability: no order explains the {count} operations on group {group}"
                     ));
-                    for operation in history {
-                        self.world.say(format_args!("register {key}: {operation:?}"));
+                    for operation in shortest_fault(&history, ACTS_TOLD, STEPS_MAX) {
+                        self.world.say(format_args!("group {group}: {operation:?}"));
                     }
                 }
             }

@@ -4,15 +4,21 @@
 //! time. All that happens follows from the seed: the network loses, doubles, delays and cuts;
 //! machines lose power with torn writes, processes die, freeze and run on wrong clocks; disks
 //! are slow, full, or fail to sync; members and leaders are changed meanwhile. The servers run
-//! the code of the product; only the shell around it, a small state machine and the outside are
-//! simulated.
+//! the code of the product, its state machine and queries included (`replica`); only the shell
+//! around it and the outside are simulated. Clients work with keys, locks, transactions, sessions
+//! and the catalog, and wait for changes.
 //!
 //! What is checked:
 //! * while it runs: election safety, one vote a term, log matching, leader completeness, state
-//!   machine safety, equal states after equal entries, terms and commits that only grow, nothing
-//!   committed that is lost, no stale read under the lease or after a confirmation;
-//! * after the last fault: a write succeeds, all members come to the same state, in bounded time;
-//! * of what clients saw: linearizability ([`linearizability`]).
+//!   machine safety, states that are what the log says, also out of snapshots, terms and commits
+//!   that only grow, nothing committed that is lost, no stale read under the lease or after a
+//!   confirmation; no lock of a session that is over; answers, stale ones too, that are those of
+//!   the state after the entry that their index names, and indexes that do not go back; queries
+//!   that wait as long as nothing changes, and no longer;
+//! * after the last fault: a write succeeds, all members come to the same state, in bounded time,
+//!   whoever waited for changes has seen the last, and all that was acknowledged was applied;
+//! * of what clients saw: linearizability, and that no lock was held twice
+//!   ([`linearizability::keys`]).
 //!
 //! Default reads, those under the lease, are checked only if the clocks are as good as the lease
 //! needs; how good that is, [`clock`] says. That the checkers find what they should is shown by
@@ -23,20 +29,25 @@
 //! `cargo xtask sim` runs many seeds, with `--pool` of pools; a failing one prints the line that replays it.
 
 mod bug;
+mod call;
 mod client;
 pub mod clock;
 mod cluster;
-pub mod linearizability;
+mod counts;
 mod machine;
 mod nemesis;
 mod network;
 mod observer;
+mod plan;
 pub mod pool;
 mod process;
+mod reference;
 mod sabotage;
 mod scenario;
 mod server;
+mod serving;
 mod storage;
+mod watcher;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -45,8 +56,7 @@ use std::time::Instant;
 use cluster::Cluster;
 
 pub use bug::Bug;
-pub use machine::Write;
-pub use observer::Counts;
+pub use counts::Counts;
 pub use scenario::Scenario;
 
 /// What became of a run.

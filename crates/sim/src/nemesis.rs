@@ -240,10 +240,10 @@ impl Cluster {
     }
 
     fn fill_disk(&mut self, node: Node) {
-        let more = self.world.rng.u64(0..6000);
+        let more = self.world.rng.u64(0..30_000);
         let disk = &self.servers[usize::from(node.0)].disk;
         if self.world.rng.bool() {
-            disk.cut_next_write(more as usize / 20);
+            disk.cut_next_write(more as usize / 60);
             self.say(format_args!("{node}: the next write is cut"));
             return;
         }

@@ -3,10 +3,15 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use raft::{Body, Entry, LogPosition, Message, Term};
+use store::State;
 use types::Index;
 
-use crate::machine::{Command, Digest, OperationId};
-use crate::world::Node;
+use crate::bug::Bug;
+use crate::call::{Answer, Question};
+use crate::counts::Counts;
+use crate::machine::{self, Digest};
+use crate::reference::Reference;
+use crate::world::{Node, OperationId};
 
 /// Most violations of one run that are kept; one is enough to look into.
 const KEPT: usize = 20;
@@ -28,12 +33,10 @@ struct Committed {
 struct Applied {
     term: Term,
     entry: u64,
-    state: u64,
     operation: Option<OperationId>,
 }
 
 /// The observer.
-#[derive(Default)]
 pub(crate) struct Observer {
     pub(crate) violations: Vec<String>,
     /// How many of them are in the log.
@@ -46,67 +49,34 @@ pub(crate) struct Observer {
     committed: Vec<Committed>,
     /// From index 1 on.
     applied: Vec<Applied>,
+    /// What the entries that leaders proposed are for.
+    proposed: BTreeMap<(Index, Term), OperationId>,
     operations: BTreeMap<OperationId, Index>,
+    reference: Reference,
     /// The last entry whose outcome a client was told.
     pub(crate) acknowledged: Index,
     pub(crate) counts: Counts,
 }
 
-/// How much happened, to see that a run tests what it should.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Elections won.
-    pub elections: u64,
-    /// Entries committed.
-    pub commits: u64,
-    /// Snapshots that servers made of their own state.
-    pub snapshots: u64,
-    /// Snapshots that servers were sent.
-    pub installs: u64,
-    /// Starts after the first, of all servers.
-    pub restarts: u64,
-    /// Log suffixes removed.
-    pub truncations: u64,
-    /// Writes that clients were told of.
-    pub writes: u64,
-    /// Reads under the lease.
-    pub default_reads: u64,
-    /// Reads after a confirmation of leadership.
-    pub consistent_reads: u64,
-    /// Reads anywhere.
-    pub stale_reads: u64,
-    /// Operations whose outcome no client knows.
-    pub unknown: u64,
-    /// Configurations appended by leaders.
-    pub changes: u64,
-    /// Runs that ended without a leader after careless changes of members.
-    pub leaderless: u64,
-    /// Registers whose history was too hard to check.
-    pub undecided: u64,
-}
-
-impl Counts {
-    /// Adds those of another run.
-    pub fn add(&mut self, other: &Counts) {
-        let Counts { elections, commits, snapshots, installs, restarts, truncations, .. } = other;
-        self.elections += elections;
-        self.commits += commits;
-        self.snapshots += snapshots;
-        self.installs += installs;
-        self.restarts += restarts;
-        self.truncations += truncations;
-        self.writes += other.writes;
-        self.default_reads += other.default_reads;
-        self.consistent_reads += other.consistent_reads;
-        self.stale_reads += other.stale_reads;
-        self.unknown += other.unknown;
-        self.changes += other.changes;
-        self.leaderless += other.leaderless;
-        self.undecided += other.undecided;
-    }
-}
-
 impl Observer {
+    pub(crate) fn new(bug: Option<Bug>) -> Self {
+        Observer {
+            violations: Vec::new(),
+            said: 0,
+            leaders: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            terms: BTreeMap::new(),
+            entries: BTreeMap::new(),
+            committed: Vec::new(),
+            applied: Vec::new(),
+            proposed: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            reference: Reference::new(bug),
+            acknowledged: Index::ZERO,
+            counts: Counts::default(),
+        }
+    }
+
     fn fail(&mut self, what: String) {
         if self.violations.len() < KEPT {
             self.violations.push(what);
@@ -215,8 +185,13 @@ impl Observer {
         }
     }
 
-    /// All apply the same entry at an index, and come to the same state.
-    pub(crate) fn applies(&mut self, node: Node, entry: &Entry, state: u64) {
+    /// A leader appends what a client wants.
+    pub(crate) fn proposes(&mut self, index: Index, term: Term, operation: OperationId) {
+        self.proposed.insert((index, term), operation);
+    }
+
+    /// All apply the same entry at an index.
+    pub(crate) fn applies(&mut self, node: Node, entry: &Entry) {
         let index = entry.index;
         let mut digest = Digest::default();
         digest.add(&[entry.kind as u8]);
@@ -226,38 +201,72 @@ impl Observer {
             Some(known) if known.term != entry.term || known.entry != digest.0 => {
                 self.fail(format!("state machine safety: {node} applies another entry {index}"));
             }
-            Some(known) if known.state != state => {
-                self.fail(format!("equal states: {node} has another state after entry {index}"));
-            }
             Some(_) => {}
             None if place == self.applied.len() => {
-                let operation = Command::decode(&entry.data).map(|command| command.id);
+                let operation = self.proposed.get(&(index, entry.term)).copied();
                 let again = operation.and_then(|id| self.operations.insert(id, index));
                 if let (Some(id), Some(before)) = (operation, again) {
                     self.fail(format!("operation {} is at {before} and {index}", id.0));
                 }
-                let (term, entry) = (entry.term, digest.0);
-                self.applied.push(Applied { term, entry, state, operation });
+                let (term, entry_digest) = (entry.term, digest.0);
+                self.applied.push(Applied { term, entry: entry_digest, operation });
+                if let Err(what) = self.reference.apply(entry) {
+                    self.fail(what);
+                }
             }
             None => self.fail(format!("{node} applies {index} before what is before it")),
         }
     }
 
+    /// A server has the state after an entry that it applied: the one that the log says.
+    pub(crate) fn reaches(&mut self, node: Node, index: Index, state: &State) {
+        if self.reference.digest(index) != Some(machine::digest(state)) {
+            self.fail(format!("equal states: {node} has another state after entry {index}"));
+        }
+    }
+
+    /// A server is asked all there is to ask, and answers as the log says.
+    pub(crate) fn shows(&mut self, node: Node, index: Index, state: &State) {
+        let Some(right) = self.reference.state(index) else { return };
+        for question in Question::everything() {
+            if question.answer(state) != question.answer(right) {
+                let what = format!("equal states: {node} answers {question:?} wrongly at {index}");
+                return self.fail(what);
+            }
+        }
+    }
+
     /// A state machine is replaced by a snapshot's state.
-    pub(crate) fn restores(&mut self, node: Node, last: LogPosition, state: u64) {
+    pub(crate) fn restores(&mut self, node: Node, last: LogPosition, state: &State) {
         let (index, term) = (last.index, last.term.0);
         let place = (index.0 as usize).checked_sub(1);
         match place.and_then(|place| self.applied.get(place)) {
-            Some(known) if known.term == last.term && known.state == state => {}
             Some(known) if known.term != last.term => self.fail(format!(
                 "{node} restores a snapshot of term {term} at {index}, of which {} was applied",
                 known.term.0
             )),
-            Some(_) => {
+            Some(_) if self.reference.digest(index) != Some(machine::digest(state)) => {
                 self.fail(format!("equal states: {node} restores another state of {index}"));
             }
+            Some(_) => self.shows(node, index, state),
             None => self.fail(format!("{node} restores a snapshot of {index}, never applied")),
         }
+    }
+
+    /// A query is answered. The index that stands beside the rows says as of when they are: the
+    /// state after that entry answers the same.
+    pub(crate) fn answers(&mut self, node: Node, question: &Question, answer: &Answer) {
+        let index = answer.index;
+        if self.is_otherwise(index, question, answer) {
+            self.fail(format!("index: {question:?} is not answered at {node} as of {index}"));
+        }
+    }
+
+    /// Whether the state after an entry gives another answer, or there is no such entry.
+    pub(crate) fn is_otherwise(&self, index: Index, question: &Question, answer: &Answer) -> bool {
+        // One is told for zero, as zero would not wait.
+        let index = if index == Index(1) { Index::ZERO } else { index };
+        self.reference.state(index).is_none_or(|state| question.answer(state) != *answer)
     }
 
     /// A client is told that its write took effect at that index.

@@ -12,19 +12,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use contract::AnyCommand;
 use raft::{
     Action, Body, Configurations, Core, Entry, LogError, LogReader, Message, ReadId, RequestId,
     SnapshotMeta, Start, Term,
 };
+use store::State;
 use types::Index;
 use wal::snapshot::SnapshotWriter;
 use wal::{Disk, DiskError, DiskErrorKind, LogOptions, SnapshotStore, StableStore};
 
 use crate::bug::Bug;
-use crate::client::{Outcome, Request, What};
+use crate::client::Request;
 use crate::machine::Machine;
 use crate::observer::Shadow;
 use crate::sabotage;
+use crate::serving::Blocked;
 use crate::world::{Event, Inner, Node, Packet, World};
 
 /// Why a process ends.
@@ -88,6 +91,8 @@ impl LogReader for Reader {
 pub(crate) struct Waiting {
     pub(crate) term: Term,
     pub(crate) request: Request,
+    /// As it was typed.
+    pub(crate) command: Option<Box<dyn AnyCommand>>,
 }
 
 /// A received snapshot that is being made durable.
@@ -109,11 +114,13 @@ pub(crate) struct Process {
     /// The last entry in `machine`.
     pub(crate) applied: Index,
     /// The state before the last entry; only kept for a bug.
-    pub(crate) previous: Option<Machine>,
-    /// Commands to apply twice, for a bug.
-    pub(crate) twice: u32,
-    /// What its clock shows.
+    pub(crate) previous: Option<Arc<State>>,
+    /// How many commands are still to be applied twice, and those that are waiting for it; for
+    /// a bug.
+    pub(crate) twice: (usize, Vec<Bytes>),
+    /// What its clock shows, and did when it started.
     pub(crate) local: Instant,
+    pub(crate) started: Instant,
     /// How many times slower than usual its disk is.
     pub(crate) slow: u32,
     /// Writes that wait for the group under way.
@@ -121,11 +128,17 @@ pub(crate) struct Process {
     pub(crate) writing: Option<VecDeque<Action>>,
     pub(crate) preparing: Option<wal::Preparation>,
     pub(crate) to_apply: VecDeque<Vec<Entry>>,
-    pub(crate) inbox: Vec<Request>,
+    pub(crate) inbox: Vec<(Request, Box<dyn AnyCommand>)>,
     pub(crate) waiting: BTreeMap<Index, Waiting>,
     pub(crate) verifying: BTreeMap<ReadId, Vec<Request>>,
     /// Reads that are right once the index is applied.
     pub(crate) reads: Vec<(Index, Request)>,
+    /// Queries that wait.
+    pub(crate) blocked: Vec<Blocked>,
+    /// What was applied when these were looked at last, and which of its states that was.
+    pub(crate) looked: (Index, u64),
+    /// The last index that was shown of each key.
+    pub(crate) shown: BTreeMap<Arc<str>, Index>,
     /// The snapshot that came with the message being handled.
     pub(crate) incoming: Option<(SnapshotWriter, Bytes)>,
     pub(crate) receiving: Option<Receiving>,
@@ -161,12 +174,12 @@ impl Process {
         if let Some(rejected) = newest.rejected.first() {
             return Err(StartFailure::Broken(rejected.to_string()));
         }
-        let (mut machine, mut snapshot) = (Machine::default(), None);
+        let (machine, mut snapshot) = (Machine::new(world.scenario.bug), None);
         if let Some((meta, mut state)) = newest.snapshot {
-            machine = read_state(&mut state)
-                .and_then(|state| Machine::restore(&state))
-                .ok_or_else(|| StartFailure::Broken(format!("{} is no state", meta.id)))?;
-            world.observer.restores(node, meta.last, machine.digest());
+            let broken = |why: String| StartFailure::Broken(format!("{}: {why}", meta.id));
+            let bytes = read_state(&mut state).ok_or_else(|| broken("unreadable".to_owned()))?;
+            machine.restore(&bytes).map_err(|error| broken(error.to_string()))?;
+            world.observer.restores(node, meta.last, &machine.state());
             snapshot = Some(meta);
         }
         let hard_state = stable.hard_state().clone();
@@ -180,7 +193,7 @@ impl Process {
         let id = node.id();
         let start = Start { id, options, seed, hard_state, snapshot, configurations };
         let core = Core::new(start, reader, local).map_err(broken)?;
-        let twice = u32::from(incarnation > 1) * 3;
+        let repeats = world.has(Bug::ApplyTwiceAfterRestart) && incarnation > 1;
         Ok(Process {
             node,
             incarnation,
@@ -191,8 +204,9 @@ impl Process {
             snapshots,
             machine,
             previous: None,
-            twice: if world.has(Bug::ApplyTwiceAfterRestart) { twice } else { 0 },
+            twice: (if repeats { 3 } else { 0 }, Vec::new()),
             local,
+            started: local,
             slow: 1,
             pending: Vec::new(),
             writing: None,
@@ -202,6 +216,9 @@ impl Process {
             waiting: BTreeMap::new(),
             verifying: BTreeMap::new(),
             reads: Vec::new(),
+            blocked: Vec::new(),
+            looked: (Index::ZERO, 0),
+            shown: BTreeMap::new(),
             incoming: None,
             receiving: None,
             making: None,
@@ -249,6 +266,7 @@ impl Process {
                 world.observer.commits(self.node, &self.shadow, seen, term);
             }
             self.serve_reads(world);
+            self.wake_blocked(world);
             if !self.begin_write(world) {
                 return Ok(());
             }
@@ -272,9 +290,7 @@ impl Process {
             }
             Action::LostLeadership { term, reason } => {
                 world.say(format_args!("{node} lost term {}: {reason:?}", term.0));
-                for request in std::mem::take(&mut self.verifying).into_values().flatten() {
-                    self.reply(&request, Outcome::Refused(None), world);
-                }
+                self.refuse_reads(world);
             }
             Action::LeaderChanged { .. } => {}
             Action::LeaderVerified { read, index } => {
@@ -308,99 +324,6 @@ impl Process {
             (Some(state), Some(node)) => self.send(node, message, Some(state.into()), world),
             // A newer one has replaced it.
             _ => self.core.handle_failure(to, message.request, self.local),
-        }
-    }
-
-    /// Takes a request of a client.
-    pub(crate) fn request(&mut self, request: Request, world: &mut World) {
-        let refuse = Outcome::Refused(self.core.leader().and_then(Node::of));
-        match &request.what {
-            What::Write(_) if self.core.is_leader() => {
-                if self.inbox.is_empty() {
-                    let wait = world.micros(20, 300);
-                    self.schedule(wait, Inner::Propose, world);
-                }
-                self.inbox.push(request);
-            }
-            What::Stale(_) => self.reads.push((Index::ZERO, request)),
-            What::Default(_) if self.core.lease_valid(self.local) => {
-                self.reads.push((self.core.commit_index(), request));
-            }
-            What::Default(_) if world.has(Bug::StaleReadWithoutLease) && self.core.is_leader() => {
-                self.reads.push((Index::ZERO, request));
-            }
-            What::Default(_) | What::Consistent(_) => match self.core.verify_leader(self.local) {
-                Ok(read) => self.verifying.entry(read).or_default().push(request),
-                Err(_) => self.reply(&request, refuse, world),
-            },
-            What::Write(_) => self.reply(&request, refuse, world),
-        }
-    }
-
-    /// Proposes what came together.
-    pub(crate) fn propose(&mut self, world: &mut World) {
-        let requests = std::mem::take(&mut self.inbox);
-        let mut batch = Vec::with_capacity(requests.len());
-        for request in &requests {
-            if let What::Write(command) = &request.what {
-                batch.push(raft::Proposal::command(command.encode()));
-            }
-        }
-        let count = batch.len() as u64;
-        match self.core.propose(batch, self.local) {
-            Ok(last) => {
-                let indexes = (last.index.0 + 1 - count..).map(Index);
-                for (index, request) in indexes.zip(requests) {
-                    if world.has(Bug::AcknowledgedBeforeCommit) && !request.is_cas() {
-                        self.reply(&request, Outcome::Wrote(true), world);
-                        continue;
-                    }
-                    self.waiting.insert(index, Waiting { term: last.term, request });
-                }
-            }
-            Err(_) => {
-                let leader = self.core.leader().and_then(Node::of);
-                for request in requests {
-                    self.reply(&request, Outcome::Refused(leader), world);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn reply(&self, request: &Request, outcome: Outcome, world: &mut World) {
-        world.replies.push(request.answered(self.node, outcome));
-    }
-
-    fn serve_reads(&mut self, world: &mut World) {
-        let mut later = Vec::new();
-        for (index, request) in std::mem::take(&mut self.reads) {
-            if index > self.applied {
-                later.push((index, request));
-                continue;
-            }
-            self.check_fresh(&request, world);
-            if let Some(key) = request.what.read_key() {
-                let value = self.machine.get(key).to_owned();
-                self.reply(&request, Outcome::Read(value), world);
-            }
-        }
-        self.reads = later;
-    }
-
-    /// What was acknowledged before a read began must be there.
-    fn check_fresh(&self, request: &Request, world: &mut World) {
-        let promised = match request.what {
-            What::Default(_) => world.default_reads_promised,
-            What::Consistent(_) => true,
-            _ => false,
-        };
-        if promised && self.applied < request.floor {
-            let (node, applied, floor) = (self.node, self.applied, request.floor);
-            let mode = request.what.name();
-            world.violation(format!(
-                "fresh reads: a {mode} read at {node} sees {applied}, but {floor} was \
-                 acknowledged before"
-            ));
         }
     }
 }

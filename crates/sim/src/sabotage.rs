@@ -1,9 +1,16 @@
-//! Bugs that are planted by altering messages, and a disk that lies.
+//! Bugs that are planted by altering messages and states, and a disk that lies.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use domains::kv::{KVS, KvCommand, KvOp};
+use domains::session::SESSIONS;
 use raft::{AppendEntries, AppendEntriesResponse, Body, LogPosition, Message, RequestId};
-use types::Index;
+use replica::fsm::FsmCommand;
+use store::{State, Store};
+use types::kv::KvEntry;
+use types::session::Behavior;
+use types::{Index, SessionId, msgpack};
 use wal::{Disk, DiskError, DiskFile};
 
 use crate::bug::Bug;
@@ -154,4 +161,82 @@ impl DiskFile for LyingFile {
     fn size(&self) -> Result<u64, DiskError> {
         self.file.size()
     }
+}
+
+/// Alters the state before a command is applied.
+pub(crate) fn before_apply(
+    bug: Option<Bug>,
+    store: &Store,
+    index: Index,
+    command: &FsmCommand<'_>,
+) {
+    if bug != Some(Bug::LockGivenTwice) {
+        return;
+    }
+    let bytes = match command {
+        FsmCommand::Typed(command) => command.encode(),
+        FsmCommand::Encoded(bytes) => bytes.to_vec().into(),
+        FsmCommand::Part { .. } => return,
+    };
+    let Some((2, payload)) = bytes.split_first() else { return };
+    let command: Result<KvCommand, _> = msgpack::from_slice(payload);
+    let Some(command) = command.ok().filter(|command| command.op == KvOp::Lock) else { return };
+    let held = store.snapshot().get(&KVS, command.entry.key.as_bytes());
+    if let Some(held) = held.filter(|held| !held.session.is_empty()) {
+        let free = KvEntry { session: SessionId::default(), ..KvEntry::clone(&held) };
+        store.write(|batch| batch.tx(index).put(&KVS, free));
+    }
+}
+
+/// Alters the state after a command was applied.
+pub(crate) fn after_apply(bug: Option<Bug>, store: &Store, index: Index, before: &State) {
+    let state = store.snapshot();
+    for entry in before.prefix(&KVS, &[]) {
+        let holder = entry.session.as_str().as_bytes();
+        let Some(session) = before.get(&SESSIONS, holder) else { continue };
+        if state.get(&SESSIONS, holder).is_some() {
+            continue;
+        }
+        let left = match bug {
+            Some(Bug::LocksOutlive) => KvEntry::clone(&entry),
+            Some(Bug::KeysOutlive) if session.behavior == Behavior::Delete => {
+                KvEntry { session: SessionId::default(), ..KvEntry::clone(&entry) }
+            }
+            _ => continue,
+        };
+        store.write(|batch| batch.tx(index).put(&KVS, left));
+    }
+}
+
+/// Adds to the state what no other server has.
+pub(crate) fn apply_otherwise(store: &Store, index: Index, flags: u64) {
+    let entry = KvEntry { key: "lin/otherwise".into(), flags, ..KvEntry::default() };
+    store.write(|batch| batch.tx(index).put(&KVS, entry));
+}
+
+/// What a server has that is its own: its number, or what its clock shows.
+pub(crate) fn own_flags(process: &Process, world: &World) -> Option<u64> {
+    match world.scenario.bug? {
+        Bug::UnequalApply => Some(u64::from(process.node.0)),
+        Bug::ApplyReadsClock => Some(passed(process.local, process.started)),
+        _ => None,
+    }
+}
+
+fn passed(now: Instant, since: Instant) -> u64 {
+    u64::try_from(now.saturating_duration_since(since).as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The state without its sessions.
+pub(crate) fn without_sessions(state: &State) -> State {
+    let mut state = state.clone();
+    let ids: Vec<SessionId> =
+        state.prefix(&SESSIONS, &[]).map(|session| session.id.clone()).collect();
+    let index = state.index();
+    state.fill(index, |tx| {
+        for id in ids {
+            tx.delete(&SESSIONS, id.as_str().as_bytes());
+        }
+    });
+    state
 }

@@ -34,8 +34,11 @@ pub(crate) const SPARES: u8 = 1;
 /// Clients that work at the same time.
 pub(crate) const CLIENTS: usize = 4;
 
-/// Registers.
-pub(crate) const KEYS: u8 = 4;
+/// Clients that wait for changes.
+pub(crate) const WATCHERS: usize = 4;
+
+/// Groups of keys.
+pub(crate) const GROUPS: usize = 3;
 
 /// When the first fault may come.
 pub(crate) const CALM: Duration = Duration::from_millis(700);
@@ -119,6 +122,10 @@ impl Weather {
                 self.weights = nemesis::weights(&[(nemesis::SPLIT, 9), (nemesis::POWER, 1)]);
                 self.pause = Duration::from_millis(300);
             }
+            Bug::AcknowledgedBeforeCommit => {
+                self.weights = nemesis::weights(&[(nemesis::SPLIT, 5), (nemesis::POWER, 9)]);
+                self.pause = Duration::from_millis(80);
+            }
             Bug::VoteNotPersisted => {
                 self.weights = nemesis::weights(&[(nemesis::CURSE, 2), (nemesis::POWER, 9)]);
                 self.pause = Duration::from_millis(50);
@@ -141,7 +148,7 @@ fn draw_options(rng: &mut Rng) -> Options {
         max_append_bytes: pick(rng, &[40, 1000, 4 << 20]) as usize,
         max_in_flight: pick(rng, &[1, 2, 4]) as usize,
         max_apply_bytes: pick(rng, &[40, 4 << 20]) as usize,
-        cache_bytes: pick(rng, &[0, 300, 8 << 20]) as usize,
+        cache_bytes: pick(rng, &[0, 2000, 8 << 20]) as usize,
         trailing_logs: pick(rng, &[0, 2, 10, 60]),
         snapshot_threshold: pick(rng, &[5, 20, 60]),
     }

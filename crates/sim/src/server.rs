@@ -160,6 +160,10 @@ impl Server {
             Inner::SnapshotMade => process.finish_own_snapshot(world),
             Inner::SnapshotReceived => process.finish_install(world),
             Inner::SegmentPrepared => process.prepare_segment(world),
+            Inner::WaitOver { client, attempt } => {
+                process.wait_over(*client, *attempt, world);
+                Ok(())
+            }
         });
     }
 

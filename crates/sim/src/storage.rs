@@ -1,17 +1,21 @@
 //! A process and its disk: groups of writes, applying, snapshots.
 
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use raft::{Action, Entry, EntryKind, HardState, RequestId, SnapshotMeta};
+use replica::fsm::{FsmCommand, FsmReply};
 use wal::snapshot::SnapshotWriter;
 use wal::{DiskError, DiskErrorKind, LogError, StableError};
 
 use crate::bug::Bug;
+use crate::call::What;
 use crate::client::Outcome;
-use crate::machine::{Command, Machine};
-use crate::process::{Process, Receiving, Stop};
+use crate::machine;
+use crate::process::{Process, Receiving, Stop, Waiting};
+use crate::sabotage;
 use crate::world::{Inner, World};
 
 /// How long a full disk is left alone.
@@ -19,6 +23,9 @@ const FULL_PAUSE: Duration = Duration::from_millis(40);
 
 /// How many times slower a snapshot may be, so that it is finished once the disk is well.
 const SLOW_MAX: u32 = 20;
+
+/// Of how many entries one is that behind which the whole state is looked at.
+const CHECKED_EVERY: u64 = 8;
 
 /// Why a write was not done.
 enum WriteFailure {
@@ -184,12 +191,13 @@ impl Process {
 
     /// Applies what was given out at once.
     pub(crate) fn apply(&mut self, world: &mut World) {
-        let Some(entries) = self.to_apply.pop_front() else { return };
-        for entry in entries {
-            // A received snapshot may have overtaken it.
-            if entry.index > self.applied {
-                self.apply_entry(&entry, world);
-            }
+        let Some(mut entries) = self.to_apply.pop_front() else { return };
+        // A received snapshot may have overtaken some.
+        entries.retain(|entry| entry.index > self.applied);
+        // A bug needs the state before the last.
+        let most = if world.has(Bug::SnapshotMissingLast) { 1 } else { entries.len().max(1) };
+        for batch in entries.chunks(most) {
+            self.apply_batch(batch, world);
         }
         if !self.to_apply.is_empty() {
             let wait = world.micros(10, 400);
@@ -197,37 +205,83 @@ impl Process {
         }
     }
 
-    fn apply_entry(&mut self, entry: &Entry, world: &mut World) {
-        if entry.index != self.applied.next() {
-            let (node, index, applied) = (self.node, entry.index, self.applied);
+    /// Applies entries as one commit.
+    fn apply_batch(&mut self, entries: &[Entry], world: &mut World) {
+        let Some(last) = entries.last().map(|entry| entry.index) else { return };
+        if entries[0].index != self.applied.next() {
+            let (node, index, applied) = (self.node, entries[0].index, self.applied);
             world.violation(format!("no gaps: {node} is given {index} after {applied}"));
         }
         if world.has(Bug::SnapshotMissingLast) {
-            self.previous = Some(self.machine.clone());
+            self.previous = Some(self.machine.state());
         }
-        let mut outcome = true;
-        if entry.kind == EntryKind::Command
-            && let Some(mut command) = Command::decode(&entry.data)
+        self.apply_again(entries);
+        let mut waiting: Vec<Option<Waiting>> =
+            entries.iter().map(|entry| self.waiting.remove(&entry.index)).collect();
+        let is_command = |entry: &Entry| entry.kind == EntryKind::Command;
+        let commands = entries.iter().zip(&mut waiting).filter(|(entry, _)| is_command(entry));
+        let commands = commands.map(|(entry, waiting)| {
+            let waiting = waiting.as_mut().filter(|waiting| waiting.term == entry.term);
+            let command = match waiting.and_then(|waiting| waiting.command.take()) {
+                Some(typed) => FsmCommand::Typed(typed),
+                None => FsmCommand::of_entry(entry.term.0, &entry.extensions, &entry.data),
+            };
+            (entry.index, command)
+        });
+        let mut replies = match self.machine.apply(commands.collect()) {
+            Ok(replies) => replies.into_iter(),
+            Err(error) => return world.violation(format!("assertion: {}: {error}", self.node)),
+        };
+        let before = std::mem::replace(&mut self.applied, last);
+        if let Some(flags) = sabotage::own_flags(self, world).filter(|_| last.0.is_multiple_of(50))
         {
-            if world.has(Bug::UnequalApply) && command.id.0 % 50 == 0 {
-                command.key = self.node.0;
-            }
-            outcome = self.machine.apply(&command);
-            if self.twice > 0 {
-                self.twice -= 1;
-                self.machine.apply(&command);
+            sabotage::apply_otherwise(self.machine.store(), last, flags);
+        }
+        entries.iter().for_each(|entry| world.observer.applies(self.node, entry));
+        if before.0 / CHECKED_EVERY != last.0 / CHECKED_EVERY {
+            world.observer.reaches(self.node, last, &self.machine.state());
+        }
+        for (entry, waiting) in entries.iter().zip(waiting) {
+            let reply = if is_command(entry) { replies.next() } else { None };
+            if let Some(waiting) = waiting {
+                self.acknowledge(entry, &waiting, reply, world);
             }
         }
-        self.applied = entry.index;
-        world.observer.applies(self.node, entry, self.machine.digest());
-        let Some(waiting) = self.waiting.remove(&entry.index) else { return };
-        if waiting.term == entry.term {
-            let operation = waiting.request.operation;
-            world.observer.acknowledges(self.node, operation, entry.index);
-            self.reply(&waiting.request, Outcome::Wrote(outcome), world);
-        } else {
+    }
+
+    /// For a bug: the first commands after a restart, once more.
+    fn apply_again(&mut self, entries: &[Entry]) {
+        let (left, again) = &mut self.twice;
+        if *left == 0 && !again.is_empty() {
+            let index = entries[0].index;
+            let again = std::mem::take(again);
+            let commands = again.iter().map(|bytes| (index, FsmCommand::Encoded(bytes)));
+            // What cannot be applied was not applied the first time either.
+            let _ = self.machine.apply(commands.collect());
+        }
+        let commands = entries.iter().filter(|entry| entry.kind == EntryKind::Command);
+        for entry in commands.take(self.twice.0) {
+            self.twice.0 -= 1;
+            self.twice.1.push(entry.data.clone());
+        }
+    }
+
+    /// Tells the client who waits for an entry.
+    fn acknowledge(
+        &self,
+        entry: &Entry,
+        waiting: &Waiting,
+        reply: Option<FsmReply>,
+        world: &mut World,
+    ) {
+        let request = &waiting.request;
+        match (reply, &request.what) {
+            (Some(reply), What::Change(change)) if waiting.term == entry.term => {
+                world.observer.acknowledges(self.node, request.operation, entry.index);
+                self.reply(request, Outcome::Told(change.told(reply)), world);
+            }
             // Another entry took its place, so that it never had an effect.
-            self.reply(&waiting.request, Outcome::Refused(None), world);
+            _ => self.reply(request, Outcome::Refused(None), world),
         }
     }
 
@@ -239,8 +293,11 @@ impl Process {
             return;
         }
         if let Some((last, configurations)) = self.core.snapshot_meta(self.applied) {
-            let machine = self.previous.as_ref().unwrap_or(&self.machine);
-            self.making = Some((last, configurations, machine.snapshot()));
+            let mut state = self.previous.clone().unwrap_or_else(|| self.machine.state());
+            if world.has(Bug::SnapshotWithoutSessions) {
+                state = Arc::new(sabotage::without_sessions(&state));
+            }
+            self.making = Some((last, configurations, machine::save(&state)));
             let wait = world.micros(200, 30_000) * self.slow.min(SLOW_MAX);
             self.schedule(wait, Inner::SnapshotMade, world);
         }
@@ -300,17 +357,16 @@ impl Process {
                 return self.disk_failed(&error, world);
             }
         };
-        let Some(machine) = Machine::restore(&state) else {
-            world.violation(format!("{} got a snapshot that is none", self.node));
+        if !world.has(Bug::SnapshotNotRestored)
+            && let Err(error) = self.machine.restore(&state)
+        {
+            world.violation(format!("{} got a snapshot that is none: {error}", self.node));
             return Ok(());
-        };
+        }
         world.observer.counts.installs += 1;
         world.say(format_args!("{} installed snapshot {}", self.node, meta.id));
-        if !world.has(Bug::SnapshotNotRestored) {
-            self.machine = machine;
-        }
         self.applied = meta.last.index;
-        world.observer.restores(self.node, meta.last, self.machine.digest());
+        world.observer.restores(self.node, meta.last, &self.machine.state());
         // What became of these is in the snapshot, and no one can say what.
         self.waiting = self.waiting.split_off(&self.applied.next());
         self.core.handle_snapshot_installed(request, true, self.local);

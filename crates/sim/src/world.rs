@@ -17,6 +17,10 @@ use crate::machine::Digest;
 use crate::observer::Observer;
 use crate::scenario::Scenario;
 
+/// Names one operation of one client; never used twice in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OperationId(pub(crate) u64);
+
 /// A simulated server, counted from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Node(pub(crate) u8);
@@ -67,6 +71,8 @@ pub(crate) enum Inner {
     SnapshotReceived,
     /// The next segment of the log is zeroed.
     SegmentPrepared,
+    /// A query of that client has waited long enough.
+    WaitOver { client: usize, attempt: u64 },
 }
 
 /// What ends.
@@ -194,6 +200,7 @@ pub(crate) struct World {
     pub(crate) default_reads_promised: bool,
     queue: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
+    operations: u64,
 }
 
 impl World {
@@ -202,7 +209,7 @@ impl World {
             now: Time(0),
             rng,
             scenario,
-            observer: Observer::default(),
+            observer: Observer::new(scenario.bug),
             trace: Trace::new(keep_text),
             outgoing: Vec::new(),
             replies: Vec::new(),
@@ -210,7 +217,14 @@ impl World {
             default_reads_promised: true,
             queue: BinaryHeap::new(),
             scheduled: 0,
+            operations: 0,
         }
+    }
+
+    /// A name for an operation.
+    pub(crate) fn next_operation(&mut self) -> OperationId {
+        self.operations += 1;
+        OperationId(self.operations)
     }
 
     /// Whether that mistake is to be made.

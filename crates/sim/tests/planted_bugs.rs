@@ -58,8 +58,17 @@ found! {
     a_state_machine_that_depends_on_the_server: UnequalApply within 10 by "equal states";
     a_default_read_without_a_lease: StaleReadWithoutLease within 60 by "fresh reads";
     a_consistent_read_before_its_index_is_applied: ReadBeforeApplied within 60 by "fresh reads";
-    a_write_acknowledged_before_it_is_committed: AcknowledgedBeforeCommit within 10
-        by "linearizability";
+    a_write_acknowledged_before_it_is_committed: AcknowledgedBeforeCommit within 40
+        by "acknowledged writes";
     a_snapshot_without_its_last_entry: SnapshotMissingLast within 10 by "equal states";
     a_received_snapshot_that_is_not_restored: SnapshotNotRestored within 20 by "equal states";
+    a_snapshot_without_sessions: SnapshotWithoutSessions within 20 by "equal states";
+    a_state_machine_that_reads_a_clock: ApplyReadsClock within 10 by "equal states";
+    a_lock_that_outlives_its_session: LocksOutlive within 20 by "session invalidation";
+    a_key_that_outlives_the_session_it_should_end_with: KeysOutlive within 40
+        by "linearizability";
+    a_lock_that_is_given_to_two: LockGivenTwice within 40 by "lock exclusion";
+    a_query_that_waits_and_is_not_woken: WakeLost within 20 by "watches";
+    a_query_that_is_woken_by_nothing: WakeWithoutChange within 20 by "watches";
+    an_index_that_is_not_that_of_the_rows: IndexTooNew within 10 by "index";
 }
