@@ -1,5 +1,6 @@
 //! The parts of the configuration as the components want them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +77,9 @@ pub(crate) fn rpc_pool(config: &RuntimeConfig, tls: &rpc::Tls) -> rpc::PoolOptio
         true => rpc::PoolOptions::server(),
         false => rpc::PoolOptions::default(),
     };
-    let dial = rpc::Dial { tls: Some(tls.clone()), ..options.dial };
+    let bind = config.network.bind;
+    let source = (!bind.is_unspecified()).then(|| SocketAddr::new(bind, 0));
+    let dial = rpc::Dial { source, tls: Some(tls.clone()), ..options.dial };
     rpc::PoolOptions { dial, ..options }
 }
 

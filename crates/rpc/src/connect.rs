@@ -103,11 +103,13 @@ async fn shake_hands(
 }
 
 async fn connect_tcp(dial: &Dial, address: SocketAddr) -> Result<TcpStream, String> {
-    let source = dial.source.map_or("<nil>".to_owned(), |source| source.to_string());
-    let failed = |what: &str| format!("dial tcp {source}->{address}: {what}");
+    // One of the other family reaches nobody there.
+    let source = dial.source.filter(|source| source.is_ipv4() == address.is_ipv4());
+    let shown = source.map_or("<nil>".to_owned(), |source| source.to_string());
+    let failed = |what: &str| format!("dial tcp {shown}->{address}: {what}");
     let connecting = async {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(source) = dial.source {
+        if let Some(source) = source {
             socket.bind(source)?;
         }
         let stream = socket.connect(address).await?;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::live::cluster::Cluster;
@@ -87,6 +88,7 @@ pub(super) fn run(
     for machine in 0..count {
         members_are(&mut cluster, machine, count)?;
     }
+    addresses_are_new(&mut cluster)?;
     let kept = cluster.machines[last].must("GET", "/v1/kv/compose?raw", b"")?;
     ensure!(kept.text() == "up", "the key is {:?}", kept.text());
     cluster.machines[last].must("PUT", "/v1/kv/compose", b"up again")?;
@@ -115,6 +117,30 @@ fn members_are(cluster: &mut Cluster, machine: usize, count: usize) -> anyhow::R
             members.len() == count && members.iter().all(|member| member["Status"] == 1)
         })
     })?;
+    Ok(())
+}
+
+/// Everybody is told where the servers of the quorum are, and not where they were.
+fn addresses_are_new(cluster: &mut Cluster) -> anyhow::Result<()> {
+    let servers = cluster.machines.iter().filter(|machine| machine.is_server());
+    let mut addresses: Vec<String> =
+        servers.map(|server| format!("{}:8300", server.host.address)).collect();
+    addresses.sort_unstable();
+    for machine in 0..cluster.machines.len() {
+        cluster.until(machine, "/v1/status/leader", SOON, |leader| {
+            leader.as_str().is_some_and(|leader| addresses.iter().any(|known| known == leader))
+        })?;
+        cluster.until(machine, "/v1/status/peers", SOON, |peers| {
+            let peers = peers.as_array().into_iter().flatten().filter_map(Value::as_str);
+            let mut peers: Vec<&str> = peers.collect();
+            peers.sort_unstable();
+            peers == addresses
+        })?;
+    }
+    let listed = cluster.machines[0].command(&["operator", "raft", "list-peers"])?;
+    for address in &addresses {
+        ensure!(listed.contains(address.as_str()), "{address} is not listed:\n{listed}");
+    }
     Ok(())
 }
 

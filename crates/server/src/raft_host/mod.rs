@@ -228,8 +228,8 @@ impl RaftHost {
         self.handle.shared.has_lease(Instant::now())
     }
 
-    /// The leader this server knows, possibly itself, with its address in the latest
-    /// configuration.
+    /// The leader this server knows, possibly itself, with the address that it gives itself;
+    /// of one that gives none, that in the latest configuration.
     pub fn leader(&self) -> Option<Server> {
         self.handle.shared.leader.borrow().clone()
     }

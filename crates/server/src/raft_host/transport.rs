@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use raft::wire::Sender;
 use raft::{Configuration, Destination, Message, RequestId, Server, ServerId};
 use wal::{DiskError, SnapshotStore};
 
@@ -47,7 +48,16 @@ impl Inlet {
     /// store. `false` when the queue is full or the host gone: the message is dropped.
     #[must_use]
     pub fn deliver(&self, from: ServerId, message: Message) -> bool {
-        self.inbox.push_bounded(Input::Message { from, message })
+        self.inbox.push_bounded(Input::Message { from, address: None, message })
+    }
+
+    /// The same of a request, which says where its sender is: where the leader is told to
+    /// be. An empty address says nothing.
+    #[must_use]
+    pub fn deliver_request(&self, from: Sender, message: Message) -> bool {
+        let Sender { id: from, address } = from;
+        let address = Some(address).filter(|address| !address.is_empty());
+        self.inbox.push_bounded(Input::Message { from, address, message })
     }
 
     /// A request to `to` could not be sent or was not answered. `false` as for

@@ -341,6 +341,13 @@ async fn a_cluster_heals_when_all_its_addresses_change() {
     nodes[first].put("after").await.expect("it leads");
     all_have(&nodes, "after").await;
     all_have(&nodes, "before").await;
+    // All tell where the leader is, and not where the configuration says that it was.
+    let address = nodes[first].address.to_string();
+    for node in &nodes {
+        let mut leader = node.host.watch_leader();
+        let tells = |leader: &Option<Server>| leader.as_ref().is_some_and(|l| *l.address == address);
+        in_time(leader.wait_for(tells)).await.expect("it runs");
+    }
 }
 
 /// A disk whose syncs take as many milliseconds as somebody says.
