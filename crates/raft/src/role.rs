@@ -1,6 +1,7 @@
 //! The roles of thesis section 3.3, each its own type, and what a leader knows of the others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use types::Index;
@@ -129,9 +130,24 @@ pub(crate) struct Progress {
     pub(crate) retry_at: Option<Instant>,
     pub(crate) heartbeat_at: Instant,
     pub(crate) commit_at: Instant,
+    /// Set once it is a member no longer.
+    pub(crate) removed: Option<Removed>,
+}
+
+/// A server that is a member no longer, and is still to hear of it.
+pub(crate) struct Removed {
+    /// The entry that tells it. Once it has that, or does not answer, it is forgotten.
+    pub(crate) through: Index,
+    /// Where it was.
+    pub(crate) address: Arc<str>,
 }
 
 impl Leader {
+    /// Of a server that is a member no longer, and is still to hear of it.
+    pub(crate) fn removed(&self, id: &ServerId) -> Option<&Removed> {
+        self.progress.get(id)?.removed.as_ref()
+    }
+
     /// When something is due, given the commit index.
     pub(crate) fn next_timeout(&self, commit: Index) -> Instant {
         let mut next = self.lease_check;
@@ -168,7 +184,13 @@ impl Progress {
             retry_at: None,
             heartbeat_at: now,
             commit_at: now,
+            removed: None,
         }
+    }
+
+    /// The last entry that it is sent, of a log that ends at `last`.
+    pub(crate) fn end(&self, last: Index) -> Index {
+        self.removed.as_ref().map_or(last, |removed| removed.through)
     }
 
     /// Whether an idle follower must be told of the commit index.

@@ -12,9 +12,9 @@ use crate::action::{Action, LossReason, ReadId};
 use crate::entry::{Entry, EntryKind, LogPosition, ServerId};
 use crate::error::{ChangeError, ProposeError};
 use crate::log::LogReader;
-use crate::membership::Change;
+use crate::membership::{Change, Configurations};
 use crate::message::Body;
-use crate::role::{Candidate, Leader, Progress, Read, Role, Transfer};
+use crate::role::{Candidate, Leader, Progress, Read, Removed, Role, Transfer};
 
 /// Least time between two looks at the lease.
 const LEASE_CHECK_MIN: Duration = Duration::from_millis(10);
@@ -45,16 +45,22 @@ impl<L: LogReader> Core<L> {
         self.append_own([noop]);
     }
 
-    /// Makes the set of followers that of the latest configuration. New ones are first asked
-    /// for the entry before `next`.
+    /// Makes the set of followers that of the latest configuration, whose entry is at `next`
+    /// if it is a new one. New servers are first asked for the entry before that. Those that
+    /// are members no longer are sent what they lack up to it, so that they hear of it.
     fn track_members(&mut self, next: Index) {
         let (now, id) = (self.now, &self.id);
-        let latest = &self.configurations.latest;
+        let Configurations { latest, committed: before, .. } = &self.configurations;
         let Role::Leader(leader) = &mut self.role else { return };
-        leader.progress.retain(|follower, _| latest.server(follower).is_some());
         for server in latest.servers.iter().filter(|server| server.id != *id) {
             let fresh = || Progress::new(next, now);
-            leader.progress.entry(server.id.clone()).or_insert_with(fresh);
+            leader.progress.entry(server.id.clone()).or_insert_with(fresh).removed = None;
+        }
+        for (id, progress) in &mut leader.progress {
+            if latest.server(id).is_none() && progress.removed.is_none() {
+                let address = before.server(id).map_or("".into(), |server| server.address.clone());
+                progress.removed = Some(Removed { through: next, address });
+            }
         }
         leader.dirty = true;
     }
@@ -131,10 +137,6 @@ impl<L: LogReader> Core<L> {
             appended_at: 0,
         };
         let position = self.append_own([entry]);
-        if let Change::Remove { id } = change {
-            // It learns of its removal if it is at hand; nobody waits for it.
-            self.replicate(&id.clone());
-        }
         self.track_members(position.index);
         self.advance_commit();
         Ok(position)

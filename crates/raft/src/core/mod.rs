@@ -385,9 +385,12 @@ impl<L: LogReader> Core<L> {
     }
 
     fn destination(&self, id: &ServerId) -> Destination {
-        let server = self.configurations.latest.server(id);
-        let address = server.map_or_else(|| Arc::from(""), |server| server.address.clone());
-        Destination { id: id.clone(), address }
+        let address = match (self.configurations.latest.server(id), &self.role) {
+            (Some(server), _) => Some(&server.address),
+            (None, Role::Leader(leader)) => leader.removed(id).map(|removed| &removed.address),
+            (None, _) => None,
+        };
+        Destination { id: id.clone(), address: address.cloned().unwrap_or_default() }
     }
 
     fn send(&mut self, to: &ServerId, request: RequestId, body: Body) {

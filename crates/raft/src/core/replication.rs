@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use types::Index;
 
 use super::Core;
-use crate::entry::{LogPosition, ServerId};
+use crate::entry::{LogPosition, ServerId, Term};
 use crate::log::LogReader;
 use crate::message::{AppendEntries, AppendEntriesResponse, Body, RequestId};
 use crate::role::{InFlight, Kind, Mode, Progress, Role};
@@ -56,8 +56,9 @@ impl<L: LogReader> Core<L> {
     }
 
     pub(super) fn replicate(&mut self, id: &ServerId) {
-        let (last, depth) = (self.log.last(), self.options.max_in_flight.max(1));
+        let (log_end, depth) = (self.log.last(), self.options.max_in_flight.max(1));
         while let Some(progress) = self.progress(id) {
+            let last = progress.end(log_end);
             let limit = if progress.mode == Mode::Pipeline { depth } else { 1 };
             let idle = progress.retry_at.is_none() && progress.appends() < limit;
             if !idle || progress.next > last || !self.send_append(id) {
@@ -69,13 +70,14 @@ impl<L: LogReader> Core<L> {
     /// Sends entries from the follower's next on, or none if there is none, or a snapshot if
     /// they are gone. `false` if nothing can be sent.
     fn send_append(&mut self, id: &ServerId) -> bool {
-        let Some(next) = self.progress(id).map(|progress| progress.next) else { return false };
+        let log_end = self.log.last();
+        let range = self.progress(id).map(|progress| (progress.next, progress.end(log_end)));
+        let Some((next, last)) = range else { return false };
         let previous = Index(next.0 - 1);
         let term = self.log.term(previous);
         let (Some(term), true) = (term, next >= self.log.first()) else {
             return self.send_snapshot(id);
         };
-        let last = self.log.last();
         let entries = match next <= last {
             true => {
                 let (count, bytes) =
@@ -167,11 +169,10 @@ impl<L: LogReader> Core<L> {
         body: AppendEntriesResponse,
     ) {
         let (now, term) = (self.now, self.hard.term);
-        let Some(progress) = self.progress(&from) else { return };
-        if body.term > term {
-            self.retreat(body.term);
+        if self.minds_newer_term(&from, body.term) {
             return;
         }
+        let Some(progress) = self.progress(&from) else { return };
         let Some(in_flight) = progress.take(request) else { return };
         progress.last_contact = Some(now);
         if body.term == term {
@@ -200,6 +201,29 @@ impl<L: LogReader> Core<L> {
         self.check_reads();
     }
 
+    /// Whether a follower's answer is of a newer term, and so ends this leadership. Who is a
+    /// member no longer does not end it: what it knows is of no use to it.
+    pub(super) fn minds_newer_term(&mut self, from: &ServerId, term: Term) -> bool {
+        let Role::Leader(leader) = &mut self.role else { return false };
+        if term <= self.hard.term || !leader.progress.contains_key(from) {
+            return false;
+        }
+        match leader.removed(from) {
+            Some(_) => drop(leader.progress.remove(from)),
+            None => self.retreat(term),
+        }
+        true
+    }
+
+    /// Forgets a server that is a member no longer, and has heard of it or cannot be told.
+    fn forget_removed(&mut self, id: &ServerId) {
+        if let Role::Leader(leader) = &mut self.role
+            && leader.removed(id).is_some()
+        {
+            leader.progress.remove(id);
+        }
+    }
+
     /// The follower has the log up to `matches`.
     pub(super) fn on_match(&mut self, id: &ServerId, matches: Index) {
         assert!(matches <= self.log.last(), "a follower has more than was sent");
@@ -210,7 +234,9 @@ impl<L: LogReader> Core<L> {
         progress.mode = Mode::Pipeline;
         progress.failures = 0;
         progress.retry_at = None;
-        if grown {
+        if progress.removed.as_ref().is_some_and(|removed| progress.matched >= removed.through) {
+            self.forget_removed(id);
+        } else if grown {
             self.advance_commit();
             self.check_transfer();
         }
@@ -228,6 +254,7 @@ impl<L: LogReader> Core<L> {
         if !body.no_retry_backoff {
             progress.failures = progress.failures.saturating_add(1);
             progress.retry_at = Some(now + backoff(progress.failures));
+            self.forget_removed(id);
         }
     }
 
@@ -251,5 +278,7 @@ impl<L: LogReader> Core<L> {
         progress.commit_sent = Index::ZERO;
         progress.failures = progress.failures.saturating_add(1);
         progress.retry_at = Some(now + backoff(progress.failures));
+        // Who is a member no longer is told if it can be; nobody waits for it.
+        self.forget_removed(id);
     }
 }

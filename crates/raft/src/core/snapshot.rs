@@ -42,11 +42,10 @@ impl<L: LogReader> Core<L> {
         body: InstallSnapshotResponse,
     ) {
         let (now, term) = (self.now, self.hard.term);
-        let Some(progress) = self.progress(&from) else { return };
-        if body.term > term {
-            self.retreat(body.term);
+        if self.minds_newer_term(&from, body.term) {
             return;
         }
+        let Some(progress) = self.progress(&from) else { return };
         let known = progress.in_flight.iter().find(|f| f.request == request);
         let Some(Kind::Snapshot { last }) = known.map(|f| &f.kind) else { return };
         let last = *last;

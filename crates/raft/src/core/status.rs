@@ -152,7 +152,8 @@ impl<L: LogReader> Core<L> {
     /// The other servers, by id; empty unless this server leads.
     pub fn followers_status(&self) -> Vec<FollowerStatus> {
         let Role::Leader(leader) = &self.role else { return Vec::new() };
-        let status = leader.progress.iter().map(|(id, progress)| FollowerStatus {
+        let members = leader.progress.iter().filter(|(_, progress)| progress.removed.is_none());
+        let status = members.map(|(id, progress)| FollowerStatus {
             id: id.clone(),
             matched: progress.matched,
             next: progress.next,
