@@ -82,11 +82,14 @@ pub(crate) fn place(server: &Server, by_any_server: bool) -> Result<Place, CallE
     let leader = raft.leader().filter(|leader| leader.id != *raft.id());
     let Some(leader) = leader else { return Err(CallError::no_leader()) };
     let datacenter = &server.shared.options.datacenter;
-    server
-        .peers()
-        .server(datacenter, &leader.id.0)
-        .map(Place::At)
-        .ok_or_else(|| CallError::failed("Raft leader not found in server lookup mapping"))
+    let known = server.peers().server(datacenter, &leader.id.0);
+    let mut known =
+        known.ok_or_else(|| CallError::failed("Raft leader not found in server lookup mapping"))?;
+    // It says so itself, and gossip may have it where it was before.
+    if let Ok(address) = leader.address.parse() {
+        known.address = address;
+    }
+    Ok(Place::At(known))
 }
 
 /// Sends a call to the leader.

@@ -8,7 +8,6 @@ mod snapshot;
 mod status;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;

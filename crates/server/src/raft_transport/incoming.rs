@@ -152,6 +152,8 @@ impl Incoming {
         }
         let id = self.identify(&request, from)?;
         let sender = Sender { id, address: request.address.clone() };
+        let members = self.shared.inlet.configuration();
+        self.shared.whereabouts.hear(&sender.id, &sender.address, &members);
         let mut asked = Asked {
             at: Instant::now(),
             patience: self.shared.options.timeout,
@@ -184,7 +186,7 @@ impl Incoming {
             // An old leader that hands over: it is the one that is obeyed, or not heard.
             let leader = self.shared.inlet.leader();
             let leader = leader.filter(|leader| {
-                let address = self.shared.address(&leader.id, &leader.address);
+                let address = self.shared.whereabouts.address(&leader.id, &leader.address);
                 address.is_some_and(|address| address.ip() == from.ip())
             });
             return leader.map(|leader| leader.id).ok_or_else(unknown);
@@ -193,7 +195,7 @@ impl Incoming {
         let known = configuration.servers.iter().find(|server| server.address == request.address);
         let known = known.map(|server| server.id.clone()).or_else(|| {
             let address = request.address.parse().ok()?;
-            self.shared.options.book.id_at(address)
+            self.shared.whereabouts.id_at(address)
         });
         known.filter(|id| id != own).ok_or_else(unknown)
     }

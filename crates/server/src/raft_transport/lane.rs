@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -70,6 +71,8 @@ pub(super) enum LaneError {
     Timeout,
     #[error("the connection was closed")]
     Closed,
+    #[error("it is not at {0} any more")]
+    Moved(SocketAddr),
     #[error("the address belongs to another server now, {0:?}")]
     Stranger(ServerId),
 }
@@ -120,8 +123,17 @@ impl Lane {
             let address = first.address.clone();
             let (mut sent, mut answered) = (VecDeque::new(), false);
             let outcome = match self.shared.connect(&self.peer, &address).await {
-                Ok(stream) => {
-                    self.converse(stream, first, &mut requests, &mut sent, &mut answered).await
+                Ok((stream, at)) => {
+                    let whereabouts = &self.shared.whereabouts;
+                    let ended = tokio::select! {
+                        ended =
+                            self.converse(stream, first, &mut requests, &mut sent, &mut answered) => ended,
+                        () = whereabouts.moved(&self.peer, &address, at) => Err(LaneError::Moved(at)),
+                    };
+                    if let Err(LaneError::Stranger(_) | LaneError::Timeout) = &ended {
+                        whereabouts.is_not_at(&self.peer, at);
+                    }
+                    ended
                 }
                 Err(error) => {
                     self.shared.fail(&self.peer, first.request);
@@ -265,7 +277,7 @@ impl Lane {
         let mut bytes = Vec::new();
         wire::encode_request(&mut bytes, &self.shared.options.sender, &body);
         let asked = async {
-            let mut stream = self.shared.connect(&self.peer, address).await?;
+            let (mut stream, _) = self.shared.connect(&self.peer, address).await?;
             stream.write_all(&bytes).await?;
             let (mut splitter, mut buffer) = (Splitter::responses(), BytesMut::new());
             loop {

@@ -21,6 +21,7 @@ mod incoming;
 mod lane;
 mod snapshot_in;
 mod snapshot_out;
+mod whereabouts;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 use wal::SnapshotStore;
 
 pub use self::book::{AddressBook, FixedAddresses, Members};
@@ -47,6 +49,7 @@ pub use raft::wire::Sender as RaftSender;
 
 use self::calls::Calls;
 use self::lane::{Lane, LaneKind, Outgoing};
+use self::whereabouts::Whereabouts;
 use crate::raft_host::{Inlet, Transport};
 
 /// How long a connection, a request and its answer may take, as in Consul.
@@ -108,6 +111,7 @@ struct Shared {
     options: TransportOptions,
     inlet: Inlet,
     calls: Arc<Calls>,
+    whereabouts: Whereabouts,
 }
 
 /// The lanes to another server.
@@ -121,7 +125,8 @@ struct Peer {
 
 /// The two halves of a host's way to others.
 pub fn start(options: TransportOptions, inlet: Inlet) -> (RaftTransport, Incoming) {
-    let shared = Arc::new(Shared { options, inlet, calls: Arc::default() });
+    let whereabouts = Whereabouts::new(options.book.clone());
+    let shared = Arc::new(Shared { options, inlet, calls: Arc::default(), whereabouts });
     let incoming = Incoming::new(shared.clone());
     (RaftTransport { shared, peers: BTreeMap::new(), tasks: JoinSet::new() }, incoming)
 }
@@ -206,19 +211,29 @@ impl Shared {
         let _ = self.inlet.deliver(from.clone(), Message { request, body });
     }
 
-    /// Where a server is: what is known now goes before what the configuration says.
-    fn address(&self, id: &ServerId, configured: &str) -> Option<SocketAddr> {
-        self.options.book.address(id).or_else(|| configured.parse().ok())
-    }
-
-    /// Connects to a server, at the address that is known now.
-    async fn connect(&self, to: &ServerId, configured: &str) -> io::Result<BoxedStream> {
-        let address = self.address(to, configured).ok_or_else(|| {
+    /// Connects to a server, at the address that is known now. Tells that address, too.
+    async fn connect(
+        &self,
+        to: &ServerId,
+        configured: &str,
+    ) -> io::Result<(BoxedStream, SocketAddr)> {
+        let address = self.whereabouts.address(to, configured).ok_or_else(|| {
             let what = format!("{configured:?} is no IP address with a port");
             io::Error::new(io::ErrorKind::InvalidInput, what)
         })?;
         let dialled = self.options.dial.dial(to, address);
-        let dialled = tokio::time::timeout(self.options.timeout, dialled).await;
-        dialled.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+        let dialled = tokio::select! {
+            dialled = timeout(self.options.timeout, dialled) => match dialled {
+                Ok(dialled) => dialled,
+                Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+            },
+            () = self.whereabouts.moved(to, configured, address) => {
+                return Err(io::Error::other(format!("it is not at {address} any more")));
+            }
+        };
+        if dialled.is_err() {
+            self.whereabouts.is_not_at(to, address);
+        }
+        Ok((dialled?, address))
     }
 }

@@ -74,7 +74,7 @@ async fn exchange(
         let what = format!("snapshot {} has {} bytes, not {size}", meta.id, meta.size);
         return Err(io::Error::other(what).into());
     }
-    let mut stream = shared.connect(&to.id, &to.address).await?;
+    let (mut stream, _) = shared.connect(&to.id, &to.address).await?;
     let mut bytes = Vec::with_capacity(1024);
     wire::encode_request(&mut bytes, &shared.options.sender, body);
     stream.write_all(&bytes).await?;

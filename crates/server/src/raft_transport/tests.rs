@@ -345,9 +345,35 @@ async fn a_cluster_heals_when_all_its_addresses_change() {
     let address = nodes[first].address.to_string();
     for node in &nodes {
         let mut leader = node.host.watch_leader();
-        let tells = |leader: &Option<Server>| leader.as_ref().is_some_and(|l| *l.address == address);
+        let tells =
+            |leader: &Option<Server>| leader.as_ref().is_some_and(|l| *l.address == address);
         in_time(leader.wait_for(tells)).await.expect("it runs");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_found_where_it_says_that_it_is_before_gossip_knows() {
+    let cluster = Cluster::default();
+    let mut nodes = cluster.found(&["a", "b", "c"]).await;
+    let first = leader(&nodes).await;
+    nodes[first].put("before").await.expect("it leads");
+    all_have(&nodes, "before").await;
+    let stays = nodes.remove(first);
+    let mut disks = Vec::new();
+    for node in nodes {
+        disks.push((node.id.clone(), node.stop().await));
+    }
+    // Only this one has it, so that it alone can lead: those who have moved must be found.
+    assert!(stays.put("late").await.is_err(), "there is no quorum");
+    let mut nodes = vec![stays];
+    for (name, disk) in disks {
+        // Who comes back knows the one that stayed, and nobody knows where it is itself.
+        let elsewhere = Cluster::default();
+        elsewhere.book.set(nodes[0].id.clone(), nodes[0].address);
+        nodes.push(elsewhere.start(&name.0, disk).await);
+    }
+    all_have(&nodes, "late").await;
+    assert!(nodes[0].host.is_leader());
 }
 
 /// A disk whose syncs take as many milliseconds as somebody says.
