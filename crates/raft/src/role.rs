@@ -29,6 +29,25 @@ pub(crate) enum Role {
     Leader(Leader),
 }
 
+impl Role {
+    /// All that this server replicates to, if it leads.
+    pub(crate) fn followers(&self) -> Vec<ServerId> {
+        match self {
+            Role::Leader(leader) => leader.progress.keys().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Forgets a server that is a member no longer, and has heard of it or cannot be told.
+    pub(crate) fn forget_removed(&mut self, id: &ServerId) {
+        if let Role::Leader(leader) = self
+            && leader.removed(id).is_some()
+        {
+            leader.progress.remove(id);
+        }
+    }
+}
+
 pub(crate) struct Follower {
     pub(crate) leader: Option<ServerId>,
     /// When a leader was heard, or a vote given.

@@ -116,7 +116,7 @@ struct Shared {
 
 /// What is asked and disturbed.
 enum Subject {
-    One(Site, Running),
+    One(Site, Option<Running>),
     Many(faults::Site),
 }
 
@@ -128,11 +128,11 @@ fn record(
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<Histories> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let (subject, addresses, patience) = if options.servers == 1 {
+    let (mut subject, addresses, patience) = if options.servers == 1 {
         let site = Site::new(consul, folder, folder, &mut random)?;
         let server = site.start_and_lead()?;
         let address = server.address;
-        (Subject::One(site, server), vec![address], PATIENCE)
+        (Subject::One(site, Some(server)), vec![address], PATIENCE)
     } else {
         let site = faults::Site::start(options.servers, consul, folder, &mut random, say)?;
         let addresses = site.addresses();
@@ -154,9 +154,11 @@ fn record(
                 scope.spawn(move || run_client(number, random, shared))
             })
             .collect();
-        let faults = match subject {
-            Subject::One(site, server) => disturb(&site, server, until, &mut random),
-            Subject::Many(mut site) => {
+        // The servers, and the network between them, are there for longer than the clients:
+        // what is asked of a network that is gone is answered by somebody else, or by nobody.
+        let faults = match &mut subject {
+            Subject::One(site, server) => disturb(site, server, until, &mut random),
+            Subject::Many(site) => {
                 let outcome = site.disturb(until, &shared.addresses, &mut random);
                 say(&format!("linearizability: {:?}\n", site.happened));
                 outcome
@@ -181,20 +183,23 @@ fn record(
 /// Kills and restarts the server, and lets it stand still.
 fn disturb(
     site: &Site,
-    mut server: Running,
+    held: &mut Option<Running>,
     until: Instant,
     random: &mut fastrand::Rng,
 ) -> anyhow::Result<()> {
     while Instant::now() < until {
         pause(Duration::from_millis(random.u64(300..1200)));
-        if random.bool() {
+        let server = held.take().context("it was started")?;
+        let server = if random.bool() {
             server.pause(true)?;
             pause(Duration::from_millis(random.u64(20..250)));
             server.pause(false)?;
+            server
         } else {
             server.kill()?;
-            server = site.start_and_lead()?;
-        }
+            site.start_and_lead()?
+        };
+        *held = Some(server);
     }
     Ok(())
 }

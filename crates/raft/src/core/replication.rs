@@ -29,13 +29,6 @@ impl<L: LogReader> Core<L> {
         }
     }
 
-    fn followers(&self) -> Vec<ServerId> {
-        match &self.role {
-            Role::Leader(leader) => leader.progress.keys().cloned().collect(),
-            _ => Vec::new(),
-        }
-    }
-
     /// Sends what followers lack, as far as the limits of what is under way allow.
     pub(super) fn replicate_all(&mut self) {
         let Role::Leader(leader) = &mut self.role else { return };
@@ -44,7 +37,7 @@ impl<L: LogReader> Core<L> {
         if !dirty && !verify {
             return;
         }
-        for id in self.followers() {
+        for id in self.role.followers() {
             if verify {
                 self.send_heartbeat(&id);
             }
@@ -134,7 +127,7 @@ impl<L: LogReader> Core<L> {
 
     pub(super) fn on_replication_timeout(&mut self) {
         let now = self.now;
-        for id in self.followers() {
+        for id in self.role.followers() {
             let Some(progress) = self.progress(&id) else { continue };
             let late = progress.in_flight.iter().filter(|f| f.deadline <= now);
             let late: Vec<RequestId> = late.map(|f| f.request).collect();
@@ -215,15 +208,6 @@ impl<L: LogReader> Core<L> {
         true
     }
 
-    /// Forgets a server that is a member no longer, and has heard of it or cannot be told.
-    fn forget_removed(&mut self, id: &ServerId) {
-        if let Role::Leader(leader) = &mut self.role
-            && leader.removed(id).is_some()
-        {
-            leader.progress.remove(id);
-        }
-    }
-
     /// The follower has the log up to `matches`.
     pub(super) fn on_match(&mut self, id: &ServerId, matches: Index) {
         assert!(matches <= self.log.last(), "a follower has more than was sent");
@@ -235,7 +219,7 @@ impl<L: LogReader> Core<L> {
         progress.failures = 0;
         progress.retry_at = None;
         if progress.removed.as_ref().is_some_and(|removed| progress.matched >= removed.through) {
-            self.forget_removed(id);
+            self.role.forget_removed(id);
         } else if grown {
             self.advance_commit();
             self.check_transfer();
@@ -254,7 +238,7 @@ impl<L: LogReader> Core<L> {
         if !body.no_retry_backoff {
             progress.failures = progress.failures.saturating_add(1);
             progress.retry_at = Some(now + backoff(progress.failures));
-            self.forget_removed(id);
+            self.role.forget_removed(id);
         }
     }
 
@@ -279,6 +263,6 @@ impl<L: LogReader> Core<L> {
         progress.failures = progress.failures.saturating_add(1);
         progress.retry_at = Some(now + backoff(progress.failures));
         // Who is a member no longer is told if it can be; nobody waits for it.
-        self.forget_removed(id);
+        self.role.forget_removed(id);
     }
 }

@@ -6,7 +6,7 @@
 //! wait for the answer.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -78,8 +78,6 @@ pub(super) enum Input {
     Settings(Box<HostSettings>),
     Message {
         from: ServerId,
-        /// Where it says that it is, if it does.
-        address: Option<Arc<str>>,
         message: Message,
     },
     Failure {

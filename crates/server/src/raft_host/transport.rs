@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use raft::wire::Sender;
 use raft::{Configuration, Destination, Message, RequestId, Server, ServerId};
 use wal::{DiskError, SnapshotStore};
 
@@ -18,6 +17,11 @@ pub trait Transport: Send + 'static {
 
     /// Sends the announcement of a snapshot, and then the state named by its id.
     fn send_snapshot(&mut self, to: Destination, message: Message, snapshots: &SnapshotStore);
+
+    /// Where a server says that it is, if it has said anything.
+    fn heard_at(&self, _id: &ServerId) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// No way to anybody: for a server that is alone.
@@ -48,16 +52,7 @@ impl Inlet {
     /// store. `false` when the queue is full or the host gone: the message is dropped.
     #[must_use]
     pub fn deliver(&self, from: ServerId, message: Message) -> bool {
-        self.inbox.push_bounded(Input::Message { from, address: None, message })
-    }
-
-    /// The same of a request, which says where its sender is: where the leader is told to
-    /// be. An empty address says nothing.
-    #[must_use]
-    pub fn deliver_request(&self, from: Sender, message: Message) -> bool {
-        let Sender { id: from, address } = from;
-        let address = Some(address).filter(|address| !address.is_empty());
-        self.inbox.push_bounded(Input::Message { from, address, message })
+        self.inbox.push_bounded(Input::Message { from, message })
     }
 
     /// A request to `to` could not be sent or was not answered. `false` as for

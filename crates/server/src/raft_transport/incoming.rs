@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use raft::wire::{self, Request, Sender, Splitter};
+use raft::wire::{self, Request, Splitter};
 use raft::{Body, InstallSnapshot, Message, ServerId};
 use telemetry::names;
 use telemetry::series::TimerHandle;
@@ -52,7 +52,7 @@ enum Answer {
     /// What the core says.
     Awaited(Call, Asked),
     /// The same, of a snapshot; a useless one is removed.
-    Snapshot(Result<Received, String>, Sender, Asked),
+    Snapshot(Result<Received, String>, ServerId, Asked),
     /// An error.
     Refused(String),
 }
@@ -150,10 +150,9 @@ impl Incoming {
         if !request.is_supported() {
             return Ok(Answer::Refused(wire::UNSUPPORTED_PROTOCOL.to_owned()));
         }
-        let id = self.identify(&request, from)?;
-        let sender = Sender { id, address: request.address.clone() };
+        let sender = self.identify(&request, from)?;
         let members = self.shared.inlet.configuration();
-        self.shared.whereabouts.hear(&sender.id, &sender.address, &members);
+        self.shared.whereabouts.hear(&sender, &request.address, &members);
         let mut asked = Asked {
             at: Instant::now(),
             patience: self.shared.options.timeout,
@@ -168,11 +167,10 @@ impl Incoming {
         Ok(Answer::Awaited(self.deliver(sender, request.body)?, asked))
     }
 
-    fn deliver(&self, from: Sender, body: Body) -> Result<Call, Refusal> {
+    fn deliver(&self, from: ServerId, body: Body) -> Result<Call, Refusal> {
         let call = self.shared.calls.begin();
         let message = Message { request: call.request, body };
-        let delivered = self.shared.inlet.deliver_request(from, message);
-        if delivered { Ok(call) } else { Err(Refusal::Busy) }
+        if self.shared.inlet.deliver(from, message) { Ok(call) } else { Err(Refusal::Busy) }
     }
 
     /// Who is asking: what the header says, or whoever is at the address that it gives.
@@ -232,7 +230,7 @@ impl Incoming {
     async fn install(
         &self,
         received: Result<Received, String>,
-        from: Sender,
+        from: ServerId,
         asked: Asked,
     ) -> Result<Result<Body, String>, Refusal> {
         let Received { term, meta, turn: _turn } = match received {

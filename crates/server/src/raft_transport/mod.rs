@@ -161,6 +161,10 @@ impl Transport for RaftTransport {
             before.abort();
         }
     }
+
+    fn heard_at(&self, id: &ServerId) -> Option<Arc<str>> {
+        self.shared.whereabouts.heard_at(id)
+    }
 }
 
 impl RaftTransport {

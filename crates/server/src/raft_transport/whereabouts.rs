@@ -74,6 +74,11 @@ impl Whereabouts {
         known.address()
     }
 
+    /// Where a server says that it is.
+    pub(super) fn heard_at(&self, id: &ServerId) -> Option<Arc<str>> {
+        self.lock().get(id).map(|known| known.text.clone())
+    }
+
     /// The server is not there.
     pub(super) fn is_not_at(&self, id: &ServerId, address: SocketAddr) {
         if let Some(known) = self.lock().get_mut(id)

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use contract::AnyCommand;
 use raft::{
-    Action, Body, Entry, EntryKind, LogPosition, Proposal, ReadId, Server, ServerId, Suffrage,
+    Action, Entry, EntryKind, LogPosition, Proposal, ReadId, Server, ServerId, Suffrage,
     WriteNumber,
 };
 use telemetry::names;
@@ -86,10 +86,8 @@ pub(super) struct Driver {
     first_of_term: Option<Index>,
     /// While elected and not yet leading: since when.
     elected: Option<Instant>,
-    /// Who sent entries last, and where it says that it is.
-    heard: Option<(ServerId, Arc<str>)>,
-    /// Whether the leader may be elsewhere than everybody was told.
-    leader_moved: bool,
+    /// Whether the leader is known and its address is not.
+    leader_is_nowhere: bool,
     persisted: WriteNumber,
     full_retry: Instant,
     /// When leadership was last handed over because the disk stalled.
@@ -137,8 +135,7 @@ impl Driver {
             answered: 0,
             first_of_term: None,
             elected: None,
-            heard: None,
-            leader_moved: false,
+            leader_is_nowhere: false,
             persisted: WriteNumber(0),
             full_retry: now,
             handed_over: None,
@@ -289,10 +286,7 @@ impl Driver {
             }
             Input::Stats(done) => drop(done.send(self.stats(now))),
             Input::Settings(settings) => self.take_settings(*settings, now),
-            Input::Message { from, address, message } => {
-                self.hear(&from, address, &message.body);
-                self.core.handle_message(from, message, now);
-            }
+            Input::Message { from, message } => self.core.handle_message(from, message, now),
             Input::Failure { to, request } => self.core.handle_failure(&to, request, now),
             Input::SnapshotWritten(outcome) => self.snapshot_written(outcome, now)?,
             Input::Halt(fatal) => return Err(fatal),
@@ -369,25 +363,14 @@ impl Driver {
         Ok(())
     }
 
-    /// Remembers where a server is that says it leads.
-    fn hear(&mut self, from: &ServerId, address: Option<Arc<str>>, body: &Body) {
-        let leads = matches!(body, Body::AppendEntries(_) | Body::InstallSnapshot(_));
-        let Some(address) = address.filter(|_| leads) else { return };
-        if self.heard.as_ref().is_none_or(|(id, known)| id != from || *known != address) {
-            self.heard = Some((from.clone(), address));
-            self.leader_moved = true;
-        }
-    }
-
-    /// Tells where the leader is, if that may be news. A new server hears of a leader before
-    /// it has the members.
+    /// A new server hears of the leader before it has the members, and so of its address.
     fn find_leader(&mut self) {
-        if !self.leader_moved {
+        if !self.leader_is_nowhere {
             return;
         }
         let leader = self.core.leader().cloned().map(|id| self.leader_server(id));
         if let Some(leader) = leader.filter(|leader| !leader.address.is_empty()) {
-            self.leader_moved = false;
+            self.leader_is_nowhere = false;
             self.lines.note_leader(Some(&leader));
             self.shared.set_leader(Some(leader));
         }
@@ -416,7 +399,7 @@ impl Driver {
             Action::LeaderChanged { leader, .. } => {
                 let leader = leader.map(|id| self.leader_server(id));
                 self.lines.note_leader(leader.as_ref());
-                self.leader_moved = leader.as_ref().is_some_and(|l| l.address.is_empty());
+                self.leader_is_nowhere = leader.as_ref().is_some_and(|l| l.address.is_empty());
                 self.shared.set_leader(leader);
             }
             Action::LeaderVerified { read, index } => {
@@ -628,12 +611,10 @@ impl Driver {
     /// The leader of that id. Where it is, it says itself, as servers come back with other
     /// addresses than the latest configuration has.
     fn leader_server(&self, id: ServerId) -> Server {
-        let heard = self.heard.as_ref().filter(|(from, _)| *from == id);
         let address = match id == self.options.id {
-            true => Some(&self.options.address),
-            false => heard.map(|(_, address)| address),
+            true => Some(self.options.address.clone()),
+            false => self.transport.heard_at(&id),
         };
-        let address = address.cloned();
         match self.core.configurations().latest.server(&id).cloned() {
             Some(known) => Server { address: address.unwrap_or(known.address), ..known },
             None => {
