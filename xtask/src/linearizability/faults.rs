@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::Signal;
 
+use super::Shared;
 use crate::live::cluster::Cluster;
 use crate::live::disk::{Disk, fill};
 use crate::live::network::Network;
@@ -31,8 +32,8 @@ const LEADER_TIMEOUT: Duration = Duration::from_secs(40);
 const DISK_BYTES: usize = 64 << 20;
 
 /// What can happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
     KillOne,
     KillLeader,
     KillAll,
@@ -47,6 +48,21 @@ enum Fault {
     FillDisk,
     ChangeAddress,
     ChangeAllAddresses,
+}
+
+impl Fault {
+    /// Whether a majority is there all the time.
+    pub(super) fn leaves_a_quorum(self) -> bool {
+        !matches!(self, Self::KillAll | Self::ChangeAllAddresses)
+    }
+}
+
+/// A fault that struck.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    pub(super) fault: Fault,
+    /// In ns since the start of the test.
+    pub(super) struck: u64,
 }
 
 const ANYWHERE: &[Fault] =
@@ -66,8 +82,8 @@ pub(super) struct Site {
     faults: Vec<Fault>,
     /// Held until the servers are gone.
     _disks: Vec<Disk>,
-    /// What happened, by name and number.
-    pub(super) happened: Vec<(String, u32)>,
+    /// What happened.
+    pub(super) rounds: Vec<Round>,
 }
 
 impl Site {
@@ -103,7 +119,7 @@ impl Site {
         }
         cluster.start_all()?;
         cluster.until_leader(LEADER_TIMEOUT)?;
-        Ok(Self { cluster, faults, _disks: disks, happened: Vec::new() })
+        Ok(Self { cluster, faults, _disks: disks, rounds: Vec::new() })
     }
 
     /// Where the servers answer.
@@ -115,26 +131,19 @@ impl Site {
     pub(super) fn disturb(
         &mut self,
         until: Instant,
-        addresses: &Mutex<Vec<std::net::SocketAddr>>,
+        shared: &Shared,
         random: &mut fastrand::Rng,
     ) -> anyhow::Result<()> {
         while Instant::now() < until {
             pause(Duration::from_millis(random.u64(300..2000)));
             let fault = self.faults[random.usize(..self.faults.len())];
-            self.strike(fault, addresses, random).with_context(|| format!("{fault:?}"))?;
-            self.count(fault);
+            self.rounds.push(Round { fault, struck: shared.now() });
+            let struck = self.strike(fault, &shared.addresses, random);
+            struck.with_context(|| format!("{fault:?}"))?;
             let healed = self.cluster.until_leader(LEADER_TIMEOUT);
             healed.with_context(|| format!("after {fault:?}"))?;
         }
         Ok(())
-    }
-
-    fn count(&mut self, fault: Fault) {
-        let name = format!("{fault:?}");
-        match self.happened.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, count)) => *count += 1,
-            None => self.happened.push((name, 1)),
-        }
     }
 
     fn strike(

@@ -4,14 +4,18 @@
 //! servers these are also cut off from each other, moved, and left without room.
 //!
 //! - `faults`: what happens to several servers.
+//! - `gaps`: for how long nobody could write meanwhile.
 //! - `linearizability::keys`: that machine, and what clients ask.
 //! - `wire`: how they ask it over HTTP.
+//! - `stale`: what stale reads may see.
 //! - `verdict`: what the histories say.
 //!
 //! An act without an answer may have had its effect at any later time, or never. Some
 //! clients hang up early, so that this happens to a server that lives, too.
 
 mod faults;
+mod gaps;
+mod stale;
 mod verdict;
 mod wire;
 
@@ -24,9 +28,11 @@ use std::time::{Duration, Instant};
 
 use ::linearizability::Operation;
 use ::linearizability::keys::workload::Client;
-use ::linearizability::keys::{Act, Ending, Outcome, Step};
+use ::linearizability::keys::{Act, Ending, KEYS, Outcome, Step};
 use anyhow::{Context as _, bail, ensure};
 
+use self::gaps::Gaps;
+use self::stale::Seen;
 use self::wire::{Sessions, Trouble};
 use crate::live::http::Connection;
 use crate::live::server::{Running, Site, pause};
@@ -45,6 +51,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// With several servers there is another one to ask.
 const PATIENCE_OF_MANY: Duration = Duration::from_secs(3);
+
+/// Before one of so many acts there is a stale read.
+const STALE_EVERY: u8 = 8;
 
 /// Between acts of one client, so that histories stay small enough to be searched.
 const THINK_MS_MAX: u64 = 12;
@@ -95,14 +104,32 @@ pub(super) fn run(
     let path = consul.display();
     say(&format!("linearizability: {seconds} s on {servers} of {path}, seed {seed}\n"));
     let folder = tempfile::Builder::new().prefix("proconsul-linearizability-").tempdir()?;
-    let histories = record(&options, &consul, folder.path(), seed, say)?;
-    let report = verdict::judge(&histories);
+    let recorded = record(&options, &consul, folder.path(), seed, say)?;
+    let mut report = verdict::judge(&recorded.histories);
+    let stale = recorded.stale.len();
+    say(&format!("linearizability: {stale} stale reads saw a value\n"));
+    report.mistakes.extend(stale::find_fault(&recorded.stale, &recorded.histories));
+    if stale == 0 {
+        report.mistakes.push("there were no stale reads".to_owned());
+    }
+    if let Some(gaps) = recorded.gaps {
+        say(&format!("linearizability: {gaps}\n"));
+        report.mistakes.extend(gaps.mistakes());
+    }
     say(&format!("linearizability: {report}\n"));
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What was done to each group of keys.
 type Histories = Vec<Vec<Operation<Act>>>;
+
+/// What came of a test.
+struct Recorded {
+    histories: Histories,
+    stale: Vec<Seen>,
+    /// Where there were several servers.
+    gaps: Option<Gaps>,
+}
 
 /// What all clients share.
 struct Shared {
@@ -112,6 +139,13 @@ struct Shared {
     is_over: AtomicBool,
     sessions: Sessions,
     patience: Duration,
+}
+
+impl Shared {
+    /// ns since the start.
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
 }
 
 /// What is asked and disturbed.
@@ -126,7 +160,7 @@ fn record(
     folder: &Path,
     seed: u64,
     say: &mut dyn FnMut(&str),
-) -> anyhow::Result<Histories> {
+) -> anyhow::Result<Recorded> {
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut subject, addresses, patience) = if options.servers == 1 {
         let site = Site::new(consul, folder, folder, &mut random)?;
@@ -146,38 +180,49 @@ fn record(
         patience,
     };
     let until = shared.start + Duration::from_secs(options.seconds);
-    let (faults, clients) = std::thread::scope(|scope| {
+    let (faults, clients, acknowledged) = std::thread::scope(|scope| {
+        let shared = &shared;
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
                 let random = random.fork();
-                let shared = &shared;
                 scope.spawn(move || run_client(number, random, shared))
             })
             .collect();
+        let probed = if options.servers > 1 { options.servers } else { 0 };
+        let probes: Vec<_> =
+            (0..probed).map(|server| scope.spawn(move || gaps::probe(server, shared))).collect();
         // The servers, and the network between them, are there for longer than the clients:
         // what is asked of a network that is gone is answered by somebody else, or by nobody.
         let faults = match &mut subject {
             Subject::One(site, server) => disturb(site, server, until, &mut random),
-            Subject::Many(site) => {
-                let outcome = site.disturb(until, &shared.addresses, &mut random);
-                say(&format!("linearizability: {:?}\n", site.happened));
-                outcome
-            }
+            Subject::Many(site) => site.disturb(until, shared, &mut random),
         };
         shared.is_over.store(true, Ordering::SeqCst);
         let clients: Vec<_> =
             clients.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
-        (faults, clients)
+        let acknowledged: Vec<_> =
+            probes.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        (faults, clients, acknowledged)
     });
     faults?;
+    let gaps = match &subject {
+        Subject::One(..) => None,
+        Subject::Many(site) => {
+            let acknowledged = acknowledged.into_iter().flatten().flatten().collect();
+            Some(Gaps::new(acknowledged, &site.rounds, shared.now()))
+        }
+    };
+    let mut stale = Vec::new();
     let mut histories = vec![Vec::new(); GROUPS];
     for client in clients {
         let Ok(done) = client else { bail!("a client panicked") };
-        for (group, operation) in done? {
+        let done = done?;
+        stale.extend(done.stale);
+        for (group, operation) in done.acts {
             histories[group].push(operation);
         }
     }
-    Ok(histories)
+    Ok(Recorded { histories, stale, gaps })
 }
 
 /// Kills and restarts the server, and lets it stand still.
@@ -204,14 +249,19 @@ fn disturb(
     Ok(())
 }
 
-type Done = Vec<(usize, Operation<Act>)>;
+/// What a client did.
+#[derive(Default)]
+struct Done {
+    acts: Vec<(usize, Operation<Act>)>,
+    stale: Vec<Seen>,
+}
 
 /// Asks until it is over.
 fn run_client(number: usize, random: fastrand::Rng, shared: &Shared) -> anyhow::Result<Done> {
     let mut think = fastrand::Rng::with_seed(number as u64);
     let mut client = Client::new(number, GROUPS, random);
     let patience = if number < IMPATIENT { PATIENCE_SHORT } else { shared.patience };
-    let mut done = Vec::new();
+    let mut done = Done::default();
     while !shared.is_over.load(Ordering::SeqCst) {
         let address = {
             let addresses = shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -233,7 +283,6 @@ fn act(
     shared: &Shared,
     done: &mut Done,
 ) -> anyhow::Result<()> {
-    let now = || shared.start.elapsed().as_nanos() as u64;
     while !shared.is_over.load(Ordering::SeqCst) {
         pause(Duration::from_millis(think.u64(..THINK_MS_MAX)));
         let group = client.pick_group();
@@ -245,20 +294,32 @@ fn act(
                 Err(_) => return Ok(()),
             }
         }
+        if think.u8(..STALE_EVERY) == 0 {
+            let key = think.usize(..KEYS);
+            match wire::ask_stale(&mut connection, (group, key), &shared.sessions) {
+                Ok(value) => {
+                    let at = shared.now();
+                    done.stale.extend(value.map(|value| Seen { group, key, value, at }));
+                }
+                Err(Trouble::Lost) => return Ok(()),
+                Err(Trouble::Wrong(error)) => return Err(error),
+            }
+        }
         let plan = client.plan(group);
-        let called = now();
-        let (outcome, is_lost) = match wire::ask(&mut connection, &plan, &shared.sessions) {
+        let called = shared.now();
+        let asked = wire::ask(&mut connection, &plan, &shared.sessions, think.bool());
+        let (outcome, is_lost) = match asked {
             Ok(outcome) => (outcome, false),
             Err(Trouble::Lost) => (Outcome::Unknown, true),
             Err(Trouble::Wrong(error)) => return Err(error),
         };
-        let returned = (outcome != Outcome::Unknown).then(now);
+        let returned = (outcome != Outcome::Unknown).then(|| shared.now());
         let act = Act { steps: plan.steps, outcome };
         client.learn(group, &act);
         // A read without an answer says nothing.
         let reads = act.steps.iter().all(|step| matches!(step, Step::Get(_)));
         if returned.is_some() || !reads {
-            done.push((group, Operation { called, returned, act }));
+            done.acts.push((group, Operation { called, returned, act }));
         }
         if is_lost {
             return Ok(());

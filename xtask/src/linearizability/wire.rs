@@ -84,13 +84,17 @@ pub(super) enum Trouble {
     Wrong(anyhow::Error),
 }
 
-/// Asks, and says how it ended.
+/// Asks, and says how it ended. A read may be a consistent one.
 pub(super) fn ask(
     connection: &mut Connection,
     plan: &Plan,
     sessions: &Sessions,
+    is_consistent: bool,
 ) -> Result<Outcome, Trouble> {
-    let (method, target, body) = request(plan, sessions);
+    let (method, mut target, body) = request(plan, sessions);
+    if is_consistent && method == "GET" {
+        target.push_str("?consistent");
+    }
     let answer = connection.ask(method, &target, &body).map_err(|_| Trouble::Lost)?;
     outcome(plan, &answer, sessions).map_err(|error| {
         Trouble::Wrong(error.context(format!(
@@ -98,6 +102,26 @@ pub(super) fn ask(
             answer.status,
             answer.text()
         )))
+    })
+}
+
+/// What any server says of a key, which may be old: its value, if it has one.
+pub(super) fn ask_stale(
+    connection: &mut Connection,
+    (group, key): (usize, usize),
+    sessions: &Sessions,
+) -> Result<Option<u64>, Trouble> {
+    let plan = Plan { group, steps: vec![Step::Get(key)], is_txn: false };
+    let target = format!("/v1/kv/{}?stale", name(group, key));
+    let answer = connection.ask("GET", &target, b"").map_err(|_| Trouble::Lost)?;
+    let outcome = outcome(&plan, &answer, sessions);
+    let outcome = outcome.map_err(|error| Trouble::Wrong(error.context(target)))?;
+    Ok(match outcome {
+        Outcome::Done(told) => match told.as_slice() {
+            [Told::Row(row)] => row.value,
+            _ => None,
+        },
+        Outcome::Refused(_) | Outcome::Unknown => None,
     })
 }
 
