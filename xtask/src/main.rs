@@ -33,7 +33,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
   cluster       clusters of real agents, walked through as an operator would
                 [walk] [compose] [--consul BIN]
   mixed-quorum  replace real Consul servers with ours one by one, and back, under writers
-                [--consul BIN] [--real BIN]
+                [--short] [--consul BIN] [--real BIN]
   snapshot-interop
                 restore a real Consul's snapshot here and ours there  [--consul BIN] [--real BIN]
   sim           simulate clusters under faults, seed by seed; `sim --help` lists its options

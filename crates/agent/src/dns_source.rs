@@ -1,10 +1,14 @@
 //! The catalog as the DNS interface sees it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use contract::{CacheKind, CallError, Consistency, ErrorKind, Query, ReadOptions};
 use dns::{Locality, Lookup};
-use domains::catalog::{CatalogNode, InstanceSelection, PtrLookup, PtrTarget, VirtualIp};
+use domains::catalog::{
+    CatalogNode, CatalogNodes, InstanceSelection, PtrLookup, PtrTarget, ServicesAtAddress,
+    VirtualIp,
+};
 use domains::health::HealthService;
 use domains::prepared_query::{ExecuteRequest, Execution};
 use telemetry::names;
@@ -14,7 +18,7 @@ use types::prepared_query::ExecuteResponse;
 use types::{Datacenter, GoDuration, NodeName, SecretId};
 
 use crate::cache::AgentCache;
-use crate::delegate::Delegate;
+use crate::delegate::{Delegate, is_unknown_method};
 use crate::dns_server::{
     AddressOwner, DnsSource, Found, FoundQuery, LookupCall, LookupError, LookupFuture, ready_now,
 };
@@ -80,13 +84,34 @@ impl CatalogSource {
             }
             Lookup::Reverse(address) => {
                 let options = self.local_options(call);
-                let owner = self.read(PtrLookup { address }, &options).await?;
-                Ok(Found::Reverse(owner.as_ref().as_ref().map(|owner| match owner {
-                    PtrTarget::Node(node) => AddressOwner::Node(node.clone()),
-                    PtrTarget::Service(service) => AddressOwner::Service(service.clone()),
+                let owner = match self.read(PtrLookup { address }, &options).await {
+                    Err(LookupError::Failed(text)) if is_unknown_method(&text) => {
+                        self.look_for(address, &options).await?
+                    }
+                    owner => Option::clone(&*owner?),
+                };
+                Ok(Found::Reverse(owner.map(|owner| match owner {
+                    PtrTarget::Node(node) => AddressOwner::Node(node),
+                    PtrTarget::Service(service) => AddressOwner::Service(service),
                 })))
             }
         }
+    }
+
+    /// Who has an address, of servers that can only be asked for lists.
+    async fn look_for(
+        &self,
+        address: IpAddr,
+        options: &ReadOptions,
+    ) -> Result<Option<PtrTarget>, LookupError> {
+        let nodes = self.read(CatalogNodes::default(), options).await?;
+        if let Some(node) = nodes.iter().find(|node| node.address.parse() == Ok(address)) {
+            return Ok(Some(PtrTarget::Node(node.node.clone())));
+        }
+        let there =
+            ServicesAtAddress { address: address.to_string(), ..ServicesAtAddress::default() };
+        let rows = self.read(there, options).await?;
+        Ok(rows.first().map(|row| PtrTarget::Service(row.service_name.clone())))
     }
 
     async fn instances(

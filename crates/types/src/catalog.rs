@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::check::HealthCheck;
+use crate::null::nil_to_machines;
 use crate::proxy::{ConnectProxy, is_default, is_zero};
 use crate::{CheckId, Datacenter, Index, NodeId, NodeName, SecretId, ServiceId, ServiceName};
 
@@ -96,6 +97,7 @@ pub struct NodeService {
     /// The service.
     pub service: ServiceName,
     /// Tags.
+    #[serde(serialize_with = "nil_to_machines")]
     pub tags: Vec<String>,
     /// IP address or host name; empty for the node's.
     pub address: String,
@@ -236,6 +238,7 @@ pub struct ServiceNode {
     #[serde(rename = "ServiceID")]
     pub service_id: ServiceId,
     pub service_name: ServiceName,
+    #[serde(serialize_with = "nil_to_machines")]
     pub service_tags: Vec<String>,
     pub service_address: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::null::nil_to_machines;
 use crate::proxy::{is_default, is_zero};
 use crate::{CheckId, GoDuration, Index, NodeName, SecretId, ServiceId, ServiceName};
 
@@ -111,6 +112,7 @@ pub struct HealthCheck {
     /// The service of that instance.
     pub service_name: ServiceName,
     /// The tags of that instance.
+    #[serde(serialize_with = "nil_to_machines")]
     pub service_tags: Vec<String>,
     /// How it checks: `http`, `ttl`, …; empty for checks that only the catalog knows.
     #[serde(rename = "Type")]

@@ -208,6 +208,31 @@ fn a_registration_survives() {
     assert_eq!(msgpack::from_slice(&bytes), Ok(request));
 }
 
+/// Real servers take an empty list for something else than none, and count a registration
+/// that differs in nothing else as a change.
+#[test]
+fn a_registration_has_no_list_that_nobody_gave() {
+    let request = RegisterRequest {
+        service: Some(NodeService::default()),
+        check: Some(HealthCheck::default()),
+        checks: Some(vec![HealthCheck::default()]),
+        ..RegisterRequest::default()
+    };
+    fn has_empty(value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::Array(rows) => rows.is_empty() || rows.iter().any(has_empty),
+            // A struct without anything is a struct.
+            serde_json::Value::Object(members) => members.values().any(has_empty),
+            _ => false,
+        }
+    }
+    let sent: serde_json::Value = msgpack::from_slice(&msgpack::to_vec(&request)).unwrap();
+    assert!(!has_empty(&sent), "{sent}");
+    assert_eq!(sent["Check"]["ServiceTags"], serde_json::Value::Null);
+    let shown = types::json::encode(&NodeService::default());
+    assert!(String::from_utf8(shown).unwrap().contains("\"Tags\":[]"), "people are shown a list");
+}
+
 #[test]
 fn what_json_lets_in_at_its_deepest_survives_inside_a_command() {
     let depth = types::json::MAX_DEPTH;

@@ -86,6 +86,11 @@ impl Writers {
         self.shared.is_paused.store(false, Ordering::SeqCst);
     }
 
+    /// How many writes were acknowledged.
+    pub(super) fn acknowledged(&self) -> usize {
+        self.shared.acknowledged.load(Ordering::SeqCst)
+    }
+
     /// Ends the writers. Returns the last acknowledged value of each key.
     pub(super) fn finish(&mut self) -> anyhow::Result<BTreeMap<String, String>> {
         self.pause();
@@ -128,10 +133,10 @@ impl Shared {
         let mut done = BTreeMap::new();
         let mut at = writer;
         for number in 0_u64.. {
+            self.rest();
             if self.is_over.load(Ordering::SeqCst) {
                 break;
             }
-            self.rest();
             let key = format!("mixed/{writer}/{}", number % KEYS);
             let value = format!("{number}");
             self.write(&key, &value, &mut at)?;

@@ -152,6 +152,11 @@ impl Client {
                 Err(error) => error,
             };
             let text = error.to_string();
+            if super::is_unknown_method(&text) {
+                // Whoever asks for more than Consul's servers know has another way to ask.
+                tracing::debug!(target: "agent.client", method, server = %server.address, "the server does not know the method");
+                return Err(CallError::from_remote(text));
+            }
             tracing::error!(target: "agent.client", method, server = %server.address, error = text, "RPC failed to server");
             names::CLIENT_RPC_FAILED.increment([server.name.clone().into()], 1);
             let wait = retry.next(&error, start.elapsed());

@@ -16,8 +16,11 @@ use types::{Blob, Datacenter, SecretId};
 
 use super::client::Client;
 
-/// What a server says that does not know a method.
-const UNKNOWN_METHOD: &str = "rpc: can't find";
+/// Whether this is what a server says that does not know a method: one of Consul's, asked
+/// for what only ours have, or an older one.
+pub(crate) fn is_unknown_method(text: &str) -> bool {
+    text.contains("rpc: can't find")
+}
 
 impl Client {
     /// `Status.Leader`.
@@ -93,7 +96,7 @@ impl Client {
             token: token.clone(),
         };
         match self.order("Operator.TransferLeader", encode(&request)).await {
-            Err(error) if error.text().contains(UNKNOWN_METHOD) => Err(CallError::failed(
+            Err(error) if is_unknown_method(error.text()) => Err(CallError::failed(
                 "the server that this agent asks cannot be told over the server port to hand \
                  over the leadership: send the request to the HTTP address of a server",
             )),

@@ -25,6 +25,7 @@ use types::operator::{RaftConfiguration, RaftPeer};
 use types::{Datacenter, SecretId};
 
 pub(crate) use self::client::{Client, ClientOptions};
+pub(crate) use self::methods::is_unknown_method;
 pub(crate) use self::snapshot::{ArchiveSource, ArchiveStream, SavedArchive};
 use self::snapshot::{restore_over, save_over};
 

@@ -7,11 +7,13 @@ use acl::{Permission, PermissionDenied, Resource};
 use contract::{CallError, ReadOptions, Request};
 use domains::catalog::{CatalogServices, InstanceSelection, RowFilter};
 use domains::health::{HealthNode, HealthService, InstanceHealth};
-use domains::kv::{KvAround, KvGet};
+use domains::kv::{Around, KvAround, KvGet, KvKeys};
 use domains::session::SessionInfo;
 use types::catalog::{CheckServiceNode, NodeService};
 use types::explain::{Explanation, Finding, Visible};
 use types::similar::similar;
+
+use crate::delegate::{Delegate, is_unknown_method};
 
 use super::dns::{Asked, Zone, ask, diagnose_invalid, known_types, question, reading, record_type};
 use super::service::{Facts, Question};
@@ -240,12 +242,8 @@ impl Explainer {
             Err(error) => return Err(error),
         };
         let around = match &entry {
-            Ok(None) => {
-                let (around, _) =
-                    delegate.read_typed(KvAround { key: name.into() }, &options).await?;
-                domains::kv::Around::clone(&around)
-            }
-            _ => domains::kv::Around::default(),
+            Ok(None) => around(delegate, name, &options).await?,
+            _ => Around::default(),
         };
         let mut facts = key::Facts {
             key: name.to_owned(),
@@ -277,4 +275,24 @@ impl Explainer {
 /// Names of services know no case, neither over DNS nor over HTTP.
 fn is_named(service: &NodeService, name: &str) -> bool {
     service.service.as_str().to_lowercase() == name.to_lowercase()
+}
+
+/// What stands near a key. Servers of Consul are asked for names of keys, and cannot tell of
+/// one that was deleted.
+async fn around(
+    delegate: &Delegate,
+    name: &str,
+    options: &ReadOptions,
+) -> Result<Around, CallError> {
+    let query = KvAround { key: name.into() };
+    match delegate.read_typed(query.clone(), options).await {
+        Err(error) if is_unknown_method(error.text()) => {}
+        found => return Ok(Around::clone(&*found?.0)),
+    }
+    let below = KvKeys { prefix: query.folder().into(), separator: String::new() };
+    let (below, _) = delegate.read_typed(below, options).await?;
+    let folder = query.parent().map_or_else(String::new, |parent| format!("{parent}/"));
+    let siblings = KvKeys { prefix: folder.into(), separator: "/".to_owned() };
+    let (siblings, _) = delegate.read_typed(siblings, options).await?;
+    Ok(Around::of(name, Vec::clone(&below), Vec::clone(&siblings)))
 }

@@ -40,6 +40,36 @@ pub struct Around {
     pub similar: Vec<Arc<str>>,
 }
 
+impl KvAround {
+    /// What keys below it begin with, were it a folder.
+    pub fn folder(&self) -> String {
+        format!("{}/", self.bare())
+    }
+
+    /// The folder that it is in, without its slash; none for the outermost.
+    pub fn parent(&self) -> Option<&str> {
+        self.bare().rsplit_once('/').map(|(parent, _)| parent)
+    }
+
+    fn bare(&self) -> &str {
+        self.key.trim_matches('/')
+    }
+}
+
+impl Around {
+    /// What the keys below a key and those of its folder come to.
+    pub fn of(key: &str, below: Vec<Arc<str>>, siblings: Vec<Arc<str>>) -> Self {
+        let near = similar(key, siblings.iter().map(|key| &**key), TOLD_MAX);
+        let below: Vec<_> = below.into_iter().filter(|entry| **entry != *key).collect();
+        Self {
+            deleted_at: None,
+            below_count: below.len(),
+            below: below.into_iter().take(TOLD_MAX).collect(),
+            similar: near.into_iter().map(Arc::from).collect(),
+        }
+    }
+}
+
 impl Query for KvAround {
     const NAME: &'static str = "KVS.Around";
     const KEPT: bool = false;
@@ -51,28 +81,14 @@ impl Query for KvAround {
 
     fn run(&self, reader: &mut Reader<'_>) -> Found<Around> {
         let state = reader.unwatched();
-        let bare = self.key.trim_matches('/');
-        let folder = format!("{bare}/");
-        let below: Vec<_> = state
-            .prefix(&KVS, folder.as_bytes())
-            .take(LOOKED_AT_MAX)
-            .filter(|entry| entry.key != self.key)
-            .collect();
-        let parent = bare.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let siblings: Vec<_> = state
-            .prefix(&KVS, parent.as_bytes())
-            .take(LOOKED_AT_MAX)
-            .map(|entry| Arc::clone(&entry.key))
-            .collect();
-        let near = similar(&self.key, siblings.iter().map(|key| &**key), TOLD_MAX);
-        let around = Around {
-            deleted_at: state
-                .peek(&TOMBSTONES, self.key.as_bytes())
-                .map(|tombstone| tombstone.index),
-            below_count: below.len(),
-            below: below.iter().take(TOLD_MAX).map(|entry| Arc::clone(&entry.key)).collect(),
-            similar: near.into_iter().map(Arc::from).collect(),
+        let keys = |prefix: &str| {
+            let entries = state.prefix(&KVS, prefix.as_bytes()).take(LOOKED_AT_MAX);
+            entries.map(|entry| Arc::clone(&entry.key)).collect::<Vec<_>>()
         };
+        let mut around =
+            Around::of(&self.key, keys(&self.folder()), keys(self.parent().unwrap_or_default()));
+        around.deleted_at =
+            state.peek(&TOMBSTONES, self.key.as_bytes()).map(|tombstone| tombstone.index);
         Found::new(table::table_index(state), around)
     }
 

@@ -164,3 +164,16 @@ async fn calls_above_the_agents_own_limit_are_refused() {
     agent.client.set_options(options());
     assert!(agent.leader().await.is_ok());
 }
+
+#[tokio::test]
+async fn a_method_that_a_server_does_not_know_is_asked_for_once_and_does_not_speak_against_it() {
+    let mut agent = Fixture::new(options());
+    let text = "rpc: can't find service Proconsul.KVAround";
+    let server = agent.server("s1", &[Err(text)]).await;
+    agent.server("s2", &[Ok("10.0.0.2:8300")]).await;
+    let query: Arc<dyn AnyQuery> = Arc::new(domains::kv::KvAround { key: "k".into() });
+    let error = agent.client.read(query, &ReadOptions::default()).await.err().unwrap();
+    assert!(super::super::is_unknown_method(error.text()), "{error:?}");
+    assert_eq!(*server.called.lock().unwrap(), ["Proconsul.KVAround"]);
+    assert_eq!(agent.first(), "s1");
+}
