@@ -6,6 +6,7 @@ mod conformance;
 mod durability;
 mod linearizability;
 mod live;
+mod mixed_agents;
 mod mixed_quorum;
 mod sim;
 mod snapshot_interop;
@@ -32,6 +33,8 @@ const USAGE: &str = "usage: cargo xtask <chore>
                 [--short] [--servers N] [--seconds N] [--seed N] [--consul BIN]
   cluster       clusters of real agents, walked through as an operator would
                 [walk] [compose] [--consul BIN]
+  mixed-agents  our client agents on real Consul servers, and real ones on ours
+                [--consul BIN] [--real BIN]
   mixed-quorum  replace real Consul servers with ours one by one, and back, under writers
                 [--short] [--consul BIN] [--real BIN]
   snapshot-interop
@@ -71,6 +74,9 @@ fn run() -> anyhow::Result<ExitCode> {
         }
         ["sim", options @ ..] => sim::run(root, options),
         ["cluster", options @ ..] => cluster::run(root, options, &mut |text| say(&mut out, text)),
+        ["mixed-agents", options @ ..] => {
+            mixed_agents::run(root, options, &mut |text| say(&mut out, text))
+        }
         ["mixed-quorum", options @ ..] => {
             mixed_quorum::run(root, options, &mut |text| say(&mut out, text))
         }

@@ -19,8 +19,10 @@
 //! - `snapshot_schedule`: snapshots that a server saves by itself.
 //! - `delegate`: what the other parts ask of the cluster; `backend` and `dns_source` go
 //!   through it for HTTP and DNS.
+//! - `advice`: which option on which side makes agents talk that cannot.
 //! - [`logging`], `banner`, `data_dir`, `dns_metrics`, `environment`, `listeners`, `settings`, `stats`.
 
+mod advice;
 mod backend;
 mod banner;
 mod cache;

@@ -14,6 +14,7 @@ use crate::connect::{self, Dial};
 use crate::error::RpcError;
 use crate::net_rpc::client::{Caller, Failure};
 use crate::protocol::Protocol;
+use crate::rpc_tls::Tls;
 use crate::server_addr::ServerAddr;
 use crate::stream::BoxedStream;
 use crate::yamux;
@@ -128,6 +129,11 @@ impl Pool {
     /// An empty pool.
     pub fn new(options: PoolOptions) -> Self {
         Self { shared: Arc::new(Shared { options, places: Mutex::default() }) }
+    }
+
+    /// Whether servers are reached over TLS.
+    pub fn uses_tls(&self) -> bool {
+        self.shared.options.dial.tls.as_ref().is_some_and(Tls::is_outgoing)
     }
 
     /// Calls a method of a server: `args` and the reply are msgpack values. `deadline` is

@@ -17,6 +17,8 @@ use server::Answer;
 use telemetry::names;
 use types::{Index, SecretId};
 
+use crate::advice;
+
 /// How a client agent asks. Durations of zero are no limit.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ClientOptions {
@@ -157,7 +159,8 @@ impl Client {
                 tracing::debug!(target: "agent.client", method, server = %server.address, "the server does not know the method");
                 return Err(CallError::from_remote(text));
             }
-            tracing::error!(target: "agent.client", method, server = %server.address, error = text, "RPC failed to server");
+            let hint = advice::on_server_port(&text, self.shared.pool.uses_tls());
+            tracing::error!(target: "agent.client", method, server = %server.address, error = text, hint, "RPC failed to server");
             names::CLIENT_RPC_FAILED.increment([server.name.clone().into()], 1);
             let wait = retry.next(&error, start.elapsed());
             // What a server says of the call itself, another one would say too.

@@ -1,6 +1,7 @@
 //! Streams of a pool: one message each way, each with a time by which it is over
 //! (`reference/gossip-wire.md` section 4).
 
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 
@@ -16,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::driver::StreamEvent;
 use super::telemetry::Telemetry;
 use super::{SharedSecurity, nonce};
+use crate::advice;
 
 /// Bytes that are read at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -108,7 +110,10 @@ impl Accepted {
             Err(failure) => Some(failure),
         };
         if let Some(failure) = failure {
-            let text = format!("failed to receive: {failure} from={}", self.from);
+            let mut text = format!("failed to receive: {failure} from={}", self.from);
+            if let Some(hint) = advice::on_gossip(&text) {
+                let _ = write!(text, " hint={hint:?}");
+            }
             self.telemetry.log_network(Level::Error, &text);
         }
         drop(self.permit);

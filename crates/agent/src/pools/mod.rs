@@ -25,6 +25,7 @@ use types::{Datacenter, NodeId};
 
 use self::routes::{Reach, Told};
 pub(crate) use self::server::ServerGossip;
+use crate::advice;
 use crate::gossip::{Pool, PoolError};
 use crate::local::Local;
 use crate::multi_error;
@@ -111,8 +112,9 @@ impl Pools {
             return Ok(number_of_nodes);
         }
         let error = multi_error::list(&errors);
-        tracing::warn!(target: "agent", number_of_nodes, error, "(LAN) couldn't join");
-        Err(error)
+        let hint = advice::on_gossip(&error);
+        tracing::warn!(target: "agent", number_of_nodes, error, hint, "(LAN) couldn't join");
+        Err(with_hint(error, hint))
     }
 
     /// Joins servers of other datacenters; tells how many answered, or why none did.
@@ -133,8 +135,9 @@ impl Pools {
             return Ok(number_of_nodes);
         }
         let error = multi_error::list(&errors);
-        tracing::warn!(target: "agent", number_of_nodes, error, "(WAN) couldn't join");
-        Err(error)
+        let hint = advice::on_gossip(&error);
+        tracing::warn!(target: "agent", number_of_nodes, error, hint, "(WAN) couldn't join");
+        Err(with_hint(error, hint))
     }
 
     /// Counts a member that failed as one that left, in the LAN pool and, a server, in the
@@ -376,6 +379,14 @@ fn missing(lan: &[Member], wan: &[Member], datacenter: &str) -> Vec<String> {
         Some(format!("{name}/{}", std::net::SocketAddr::new(server.address.ip(), port)))
     };
     servers.filter_map(seed).collect()
+}
+
+/// An error, with what can be done about it.
+fn with_hint(error: String, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{}\n\n{hint}", error.trim_end()),
+        None => error,
+    }
 }
 
 /// A list as Go shows it.

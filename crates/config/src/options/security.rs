@@ -26,15 +26,15 @@ pub(super) const OPTIONS: &[Opt] = &[
     flag("tls.https.verify_server_hostname", false, "Only valid in defaults, internal_rpc.")
         .reloads(),
     flag("tls.https.use_auto_cert", false, "Only valid in tls.grpc.").reloads(),
-    internal("tls.internal_rpc.ca_file", Kind::Str),
-    internal("tls.internal_rpc.ca_path", Kind::Str),
-    internal("tls.internal_rpc.cert_file", Kind::Str),
-    internal("tls.internal_rpc.key_file", Kind::Str),
-    internal("tls.internal_rpc.tls_min_version", Kind::Str),
-    internal("tls.internal_rpc.tls_cipher_suites", Kind::Str),
-    internal("tls.internal_rpc.verify_incoming", Kind::Bool),
-    internal("tls.internal_rpc.verify_outgoing", Kind::Bool),
-    internal("tls.internal_rpc.verify_server_hostname", Kind::Bool),
+    port("tls.internal_rpc.ca_file", Kind::Str),
+    port("tls.internal_rpc.ca_path", Kind::Str),
+    port("tls.internal_rpc.cert_file", Kind::Str),
+    port("tls.internal_rpc.key_file", Kind::Str),
+    port("tls.internal_rpc.tls_min_version", Kind::Str),
+    port("tls.internal_rpc.tls_cipher_suites", Kind::Str),
+    port("tls.internal_rpc.verify_incoming", Kind::Bool),
+    port("tls.internal_rpc.verify_outgoing", Kind::Bool),
+    port("tls.internal_rpc.verify_server_hostname", Kind::Bool),
     internal("tls.internal_rpc.use_auto_cert", Kind::Bool),
     internal("tls.grpc.ca_file", Kind::Str),
     internal("tls.grpc.ca_path", Kind::Str),
@@ -108,6 +108,11 @@ pub(super) const OPTIONS: &[Opt] = &[
     authorization_age("auto_config.authorization.static.not_before_leeway"),
     authorization_age("auto_config.authorization.static.clock_skew_leeway"),
 ];
+
+/// TLS of the server port and of the way to it.
+const fn port(key: &'static str, kind: Kind) -> Opt {
+    of_kind(key, kind, "As in tls.defaults.").reloads().of(Feature::Rpc)
+}
 
 const fn internal(key: &'static str, kind: Kind) -> Opt {
     of_kind(key, kind, "As in tls.defaults.").reloads().of(Feature::InternalTls)

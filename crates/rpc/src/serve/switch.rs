@@ -57,8 +57,15 @@ impl Refusal {
             Self::Unknown(byte) => {
                 tracing::error!(target: "agent.server.rpc", byte, %conn, "unrecognized RPC byte");
             }
-            Self::NoTls | Self::Plain => {
-                tracing::error!(target: "agent.server.rpc", %conn, "{self}");
+            Self::NoTls => {
+                let hint =
+                    "set tls.defaults.cert_file and key_file here, or clear verify_outgoing there";
+                tracing::error!(target: "agent.server.rpc", %conn, hint, "{self}");
+            }
+            Self::Plain => {
+                let hint =
+                    "set tls.defaults.ca_file, cert_file, key_file and verify_outgoing there";
+                tracing::error!(target: "agent.server.rpc", %conn, hint, "{self}");
             }
             Self::Byte(_) | Self::Timeout => {
                 tracing::error!(target: "agent.server.rpc", %conn, error = %self, "failed to read byte");
