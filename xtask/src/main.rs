@@ -36,7 +36,7 @@ const USAGE: &str = "usage: cargo xtask <chore>
   mixed-agents  our client agents on real Consul servers, and real ones on ours
                 [--consul BIN] [--real BIN]
   mixed-quorum  replace real Consul servers with ours one by one, and back, under writers
-                [--short] [--consul BIN] [--real BIN]
+                [--short] [--tls] [--consul BIN] [--real BIN]
   snapshot-interop
                 restore a real Consul's snapshot here and ours there  [--consul BIN] [--real BIN]
   sim           simulate clusters under faults, seed by seed; `sim --help` lists its options

@@ -281,9 +281,14 @@ impl Machine {
         Ok(String::from_utf8(output.stdout)?)
     }
 
+    /// What its agents logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// The end of the log, for people.
     pub(crate) fn last_lines(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let text = self.log();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }

@@ -2,10 +2,14 @@
 //! writers: every acknowledged write is there at the end, no write fails for good, and while
 //! both kinds vote their snapshots at one index hold the same records.
 //!
+//! With `--tls` the cluster is one that listens to nobody else; see `secured`.
+//!
 //! - `writers`: who writes all the time, and what was acknowledged.
 //! - `records`: what the snapshots of all servers hold.
+//! - `secured`: gossip keys, TLS, and who is not let in.
 
 mod records;
+mod secured;
 mod writers;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
+use self::secured::Security;
 use self::writers::Writers;
 use crate::live::cluster::Cluster;
 use crate::live::network::Network;
@@ -44,6 +49,9 @@ const WHOLE: &[(usize, Kind)] = &[
     (2, Kind::Real),
 ];
 
+/// What a user does who moves a cluster.
+const MOVE: &[(usize, Kind)] = &[(0, Kind::Ours), (1, Kind::Ours), (2, Kind::Ours)];
+
 /// Each kind is the one in three once, and joins the other.
 const SHORT: &[(usize, Kind)] = &[(0, Kind::Ours), (1, Kind::Ours), (0, Kind::Real)];
 
@@ -63,8 +71,9 @@ pub(super) fn run(
     words: &[&str],
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<ExitCode> {
-    let is_short = words.contains(&"--short");
-    let words: Vec<&str> = words.iter().copied().filter(|word| *word != "--short").collect();
+    let (is_short, is_secured) = (words.contains(&"--short"), words.contains(&"--tls"));
+    let own = ["--short", "--tls"];
+    let words: Vec<&str> = words.iter().copied().filter(|word| !own.contains(word)).collect();
     let (ours, real) = crate::snapshot_interop::programs(root, &words)?;
     let Some(real) = real.filter(|real| real.is_file()) else {
         say("mixed-quorum: skipped, there is no real Consul\n");
@@ -73,12 +82,36 @@ pub(super) fn run(
     let folder = tempfile::Builder::new().prefix("proconsul-mixed-").tempdir()?;
     let start = Instant::now();
     let mut say = |text: &str| say(&format!("{:6.1} s  {text}\n", start.elapsed().as_secs_f64()));
-    let mut site = Site::start(ours, real, folder.path())?;
+    let security = is_secured.then(|| Security::make(&real, &ours, folder.path())).transpose()?;
+    let mut site = Site::start(ours, real, security, folder.path())?;
     site.compare(&mut say)?;
-    for (server, kind) in if is_short { SHORT } else { WHOLE } {
+    let mut client = None;
+    if is_secured {
+        let count = site.strangers(Kind::Ours)?;
+        say(&format!("{count} agents of ours without the right keys stayed outside"));
+        client = Some(site.add_client(Kind::Ours)?);
+        say("a client agent of ours with the right ones got in");
+    }
+    let replaced = match (is_short, is_secured) {
+        (false, _) => WHOLE,
+        (true, false) => SHORT,
+        (true, true) => MOVE,
+    };
+    for (number, (server, kind)) in replaced.iter().enumerate() {
         site.replace(*server, *kind)
             .with_context(|| format!("server{} by {kind:?}", server + 1))?;
         site.compare(&mut say)?;
+        if let Some(client) = client {
+            site.writes_through(client)?;
+            let other = (server + 1) % SERVERS;
+            let (brings, takes) = if number % 2 == 0 { (other, *server) } else { (*server, other) };
+            site.rotate(brings, takes).context("the gossip key")?;
+            say("another gossip key, brought by one server and taken up by the other");
+        }
+    }
+    if is_secured {
+        let count = site.strangers(Kind::Real)?;
+        say(&format!("{count} real agents without the right keys stayed outside"));
     }
     let (writes, keys) = site.finish()?;
     say(&format!("{writes} writes were acknowledged, and the last of all {keys} keys are there"));
@@ -93,16 +126,25 @@ struct Site {
     kinds: Vec<Kind>,
     ours: PathBuf,
     real: PathBuf,
+    security: Option<Security>,
     folder: PathBuf,
     /// Snapshots and data folders are numbered.
     count: u32,
 }
 
 impl Site {
-    fn start(ours: PathBuf, real: PathBuf, folder: &Path) -> anyhow::Result<Self> {
+    fn start(
+        ours: PathBuf,
+        real: PathBuf,
+        security: Option<Security>,
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
         let network = Network::loopback(&mut fastrand::Rng::new());
         let mut cluster = Cluster::new(network, folder);
         cluster.add_servers(SERVERS, &real, WORDS)?;
+        for machine in &mut cluster.machines {
+            machine.words.extend(security.iter().flat_map(|s| s.server(Kind::Real)));
+        }
         cluster.start_all()?;
         let mut site = Self {
             writers: Writers::new(cluster.machines.iter().map(|m| m.http()).collect()),
@@ -110,6 +152,7 @@ impl Site {
             kinds: vec![Kind::Real; SERVERS],
             ours,
             real,
+            security,
             folder: folder.to_owned(),
             count: 0,
         };
@@ -117,6 +160,13 @@ impl Site {
         site.writers.start();
         site.writers.until_more(50)?;
         Ok(site)
+    }
+
+    fn program(&self, kind: Kind) -> &PathBuf {
+        match kind {
+            Kind::Real => &self.real,
+            Kind::Ours => &self.ours,
+        }
     }
 
     /// A server leaves, as for an upgrade, and one of this kind takes its place on its host.
@@ -131,11 +181,15 @@ impl Site {
         self.writers.until_more(20)?;
         self.count += 1;
         let data = self.folder.join(format!("data{}", self.count));
+        let program = self.program(kind).clone();
         let machine = &mut self.cluster.machines[server];
-        machine.consul = match kind {
-            Kind::Real => self.real.clone(),
-            Kind::Ours => self.ours.clone(),
-        };
+        machine.consul = program;
+        if let Some(security) = &self.security {
+            let old = security.server(self.kinds[server]);
+            let is_old = |word: &String| word.starts_with("-encrypt=") || old.contains(word);
+            machine.words.retain(|word| !is_old(word));
+            machine.words.extend(security.server(kind));
+        }
         machine.move_data(data);
         machine.start()?;
         self.kinds[server] = kind;
@@ -182,7 +236,7 @@ impl Site {
         let until = Instant::now() + SOON;
         let archives = loop {
             let mut archives = Vec::new();
-            for machine in &self.cluster.machines {
+            for machine in &self.cluster.machines[..SERVERS] {
                 archives.push(machine.ask("GET", "/v1/snapshot?stale", b"")?);
             }
             let first = archives[0].index;

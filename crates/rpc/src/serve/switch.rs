@@ -52,26 +52,47 @@ pub(super) enum Refusal {
 impl Refusal {
     /// Says why a connection is closed, in Consul's words.
     pub(super) fn log(&self, conn: SocketAddr) {
+        let hint = self.hint();
         match self {
             Self::Gone => {}
             Self::Unknown(byte) => {
                 tracing::error!(target: "agent.server.rpc", byte, %conn, "unrecognized RPC byte");
             }
-            Self::NoTls => {
-                let hint =
-                    "set tls.defaults.cert_file and key_file here, or clear verify_outgoing there";
-                tracing::error!(target: "agent.server.rpc", %conn, hint, "{self}");
-            }
-            Self::Plain => {
-                let hint =
-                    "set tls.defaults.ca_file, cert_file, key_file and verify_outgoing there";
+            Self::NoTls | Self::Plain => {
                 tracing::error!(target: "agent.server.rpc", %conn, hint, "{self}");
             }
             Self::Byte(_) | Self::Timeout => {
                 tracing::error!(target: "agent.server.rpc", %conn, error = %self, "failed to read byte");
             }
             Self::Handshake(_) | Self::NoProtocol | Self::NotAServer => {
-                tracing::error!(target: "agent.server.rpc", %conn, error = %self, "TLS connection refused");
+                tracing::error!(target: "agent.server.rpc", %conn, error = %self, hint, "TLS connection refused");
+            }
+        }
+    }
+
+    /// What to do about it, and on which side.
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoTls => {
+                Some("set tls.defaults.cert_file and key_file here, or clear verify_outgoing there")
+            }
+            Self::Plain => {
+                Some("set tls.defaults.ca_file, cert_file, key_file and verify_outgoing there")
+            }
+            Self::Handshake(error) if error.contains("remote error") => Some(
+                "the other agent does not take this one's certificate: its authority must be in \
+                 tls.defaults.ca_file there, and its name server.<datacenter>.<domain> where \
+                 verify_server_hostname is set",
+            ),
+            Self::Handshake(_) => Some(
+                "where verify_incoming is set here, the other agent needs tls.defaults.cert_file \
+                 and key_file of an authority in ca_file here",
+            ),
+            Self::NotAServer => {
+                Some("`consul tls cert create -server` makes the certificate of a server")
+            }
+            Self::Gone | Self::Byte(_) | Self::Timeout | Self::Unknown(_) | Self::NoProtocol => {
+                None
             }
         }
     }
