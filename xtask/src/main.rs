@@ -8,6 +8,7 @@ mod linearizability;
 mod live;
 mod mixed_agents;
 mod mixed_quorum;
+mod proto;
 mod sim;
 mod snapshot_interop;
 mod tidy;
@@ -22,6 +23,8 @@ const USAGE: &str = "usage: cargo xtask <chore>
                 run side by side with the peers and write bench/RESULTS.md
   conformance   check a binary against what real Consul answered: exactly the steps fail that
                 .ci/ lists  --consul BIN [--suite FOLDER] [--jobs N]
+  proto [--check]
+                make the Rust code of the .proto files anew, or see whether it is that
   tidy          check the rules of the house: sizes, crate edges, purity, docs, words
   tidy --aims   also list what is above an aim but below the hard stop
   durability    kill a server again and again under writers: nothing acknowledged is lost
@@ -72,6 +75,7 @@ fn run() -> anyhow::Result<ExitCode> {
         ["conformance", options @ ..] => {
             conformance::run(root, options, &mut |text| say(&mut out, text))
         }
+        ["proto", options @ ..] => proto::run(root, options).map(|()| ExitCode::SUCCESS),
         ["sim", options @ ..] => sim::run(root, options),
         ["cluster", options @ ..] => cluster::run(root, options, &mut |text| say(&mut out, text)),
         ["mixed-agents", options @ ..] => {

@@ -371,7 +371,8 @@ pub(crate) fn start_delegate(
         return start_server(config, node_id, port).map(Delegate::Server);
     }
     let options = settings::client(config);
-    Ok(Delegate::Client(Client::new(pool.clone(), router.clone(), options)))
+    let keep_alive = settings::keep_alive(config);
+    Ok(Delegate::Client(Client::new(pool.clone(), router.clone(), options, keep_alive)))
 }
 
 /// Starts the server: its log, its state, its part in the consensus.

@@ -68,6 +68,7 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
         makes_authority: makes_authority(config),
         coordinate_update_period: coordinate_update_period(config),
         autopilot: autopilot(config),
+        enable_streaming: config.rpc.enable_streaming,
     }
 }
 
@@ -120,6 +121,14 @@ pub(crate) fn client(config: &RuntimeConfig) -> ClientOptions {
         timeout: limits.rpc_client_timeout.to_std(),
         rate: limits.rpc_rate.unwrap_or(f64::INFINITY),
         burst: u32::try_from(limits.rpc_max_burst).unwrap_or(u32::MAX),
+    }
+}
+
+/// How connections that speak gRPC are kept alive.
+pub(crate) fn keep_alive(config: &RuntimeConfig) -> grpc::KeepAlive {
+    grpc::KeepAlive {
+        interval: config.rpc.grpc_keepalive_interval.to_std(),
+        timeout: config.rpc.grpc_keepalive_timeout.to_std(),
     }
 }
 

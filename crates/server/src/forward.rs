@@ -21,6 +21,9 @@ use types::{Datacenter, Index};
 
 use crate::Server;
 
+/// What marks a call over gRPC.
+pub(crate) const FORWARDED_METADATA: &str = "proconsul-forwarded";
+
 /// The last field of a marked call, with the value true.
 const MARK: &[u8] = b"\xb2ProconsulForwarded\xc3";
 

@@ -11,6 +11,7 @@
 //! - [`raft_transport`]: the way to the Raft hosts of other servers.
 //! - [`fsm`]: applies committed commands to the store, over `replica`, which holds what is
 //!   pure about that.
+//! - `subscribe`: what changes, told to whoever subscribed to it.
 //! - [`rate_limit`]: how many calls a second are taken on.
 //! - `operator`: an operator looks at the quorum and changes it.
 //! - `snapshot_archive`: an operator saves and restores the state.
@@ -30,6 +31,7 @@ mod federation;
 mod forward;
 pub mod fsm;
 pub mod gossip;
+mod grpc_status;
 pub mod leader;
 mod leave;
 pub mod lock_delay;
@@ -45,6 +47,7 @@ mod reconcile;
 mod server_member;
 mod session_expiry;
 mod snapshot_archive;
+mod subscribe;
 #[cfg(test)]
 mod testing;
 pub mod usage;
@@ -75,6 +78,7 @@ use crate::metrics::CallMetrics;
 use crate::peers::Peers;
 use crate::raft_host::RaftHost;
 use crate::rate_limit::{Asked, Caller, Class, RequestLimiter, RequestLimits};
+use crate::subscribe::Feeds;
 
 /// What a server needs to know of its configuration.
 #[derive(Clone, Debug)]
@@ -98,6 +102,8 @@ pub struct ServerOptions {
     pub coordinate_update_period: Duration,
     /// What autopilot goes by in a new cluster.
     pub autopilot: AutopilotConfiguration,
+    /// `rpc.enable_streaming`: whether others may subscribe to changes.
+    pub enable_streaming: bool,
 }
 
 impl Default for ServerOptions {
@@ -112,6 +118,7 @@ impl Default for ServerOptions {
             makes_authority: true,
             coordinate_update_period: Duration::from_secs(5),
             autopilot: AutopilotConfiguration::default(),
+            enable_streaming: true,
         }
     }
 }
@@ -128,6 +135,7 @@ struct Shared {
     options: ServerOptions,
     store: Store,
     live: LiveQueries,
+    feeds: Feeds,
     raft: RaftHost,
     memory: Memory,
     metrics: CallMetrics,
@@ -167,6 +175,7 @@ impl Server {
             options,
             store,
             live,
+            feeds: Feeds::default(),
             raft,
             memory,
             metrics,

@@ -6,15 +6,18 @@ use acl::{Permission, Resource};
 use bytes::Bytes;
 use contract::remote::{QueryOptions, decode_reply, encode};
 use contract::{CallError, ReadOptions};
+use grpc::messages::{TransferLeaderRequest, TransferLeaderResponse};
+use grpc::{TOKEN_METADATA, paths};
 use rpc::retry::Purpose;
+use rpc::{RpcError, ServerAddr};
 use types::member::Member;
-use types::operator::{
-    RaftConfiguration, RaftPeer, RaftServer, RemovePeerRequest, TransferLeaderRequest,
-};
+use types::operator::{RaftConfiguration, RaftPeer, RaftServer, RemovePeerRequest};
 use types::{Datacenter, SecretId};
 
 use crate::Server;
-use crate::forward::{Answers, ask_answerer};
+use crate::forward::{
+    Answers, Attempts, FORWARDED_METADATA, Failure, Place, ask_answerer, is_elsewhere, place,
+};
 use crate::leader::hand_over;
 use crate::raft_host::{Change, RaftStats, ServerId, Suffrage};
 
@@ -24,7 +27,6 @@ pub(crate) const STATUS_PEERS: &str = "Status.Peers";
 pub(crate) const RAFT_CONFIGURATION: &str = "Operator.RaftGetConfiguration";
 pub(crate) const REMOVE_BY_ID: &str = "Operator.RaftRemovePeerByID";
 pub(crate) const REMOVE_BY_ADDRESS: &str = "Operator.RaftRemovePeerByAddress";
-pub(crate) const TRANSFER_LEADER: &str = "Operator.TransferLeader";
 pub(crate) const AUTOPILOT_STATE: &str = "Operator.AutopilotState";
 pub(crate) const SERVER_HEALTH: &str = "Operator.ServerHealth";
 
@@ -152,29 +154,24 @@ impl Server {
         id: Option<&str>,
         token: &SecretId,
     ) -> Result<(), CallError> {
-        let request = TransferLeaderRequest {
-            datacenter: datacenter.clone(),
-            id: id.unwrap_or_default().to_owned(),
-            token: token.clone(),
-        };
-        let (call, answers) = ((TRANSFER_LEADER, encode(&request)), Answers::Leader);
-        if ask_answerer(self, datacenter, answers, call, Purpose::Write).await?.is_some() {
-            return Ok(());
+        if is_elsewhere(self, datacenter) {
+            let there = self.peers().server_in(datacenter).map_err(Failure::There)?;
+            return Ok(order_transfer(self, &there, id, token, false).await?);
         }
-        self.may_write_operator(token)?;
-        let target = match id {
-            None => None,
-            Some(id) => {
-                let stats = self.raft_stats().await?;
-                let id = ServerId(id.into());
-                if stats.configuration.server(&id).is_none() {
-                    let text = format!("Could not find address for server id {}", id.0);
-                    return Err(CallError::failed(text));
+        let mut attempts = Attempts::new(Purpose::Write);
+        loop {
+            let failure = match place(self, false) {
+                Ok(Place::Here) => return transfer_here(self, id, token).await,
+                Ok(Place::At(leader)) => {
+                    match order_transfer(self, &leader, id, token, true).await {
+                        Ok(()) => return Ok(()),
+                        Err(failure) => failure,
+                    }
                 }
-                Some(id)
-            }
-        };
-        hand_over(self, target).await.map_err(|error| error.to_call_error())
+                Err(error) => Failure::Here(error),
+            };
+            attempts.pause(self, failure).await?;
+        }
     }
 
     /// Whether the holder of the token may look at the quorum.
@@ -190,6 +187,56 @@ impl Server {
     async fn raft_stats(&self) -> Result<RaftStats, CallError> {
         self.raft().stats().await.map_err(|error| error.to_call_error())
     }
+}
+
+/// Has another server do it, of whatever make: this is the one order that goes over gRPC.
+async fn order_transfer(
+    server: &Server,
+    there: &ServerAddr,
+    id: Option<&str>,
+    token: &SecretId,
+    is_leader: bool,
+) -> Result<(), Failure> {
+    let message = TransferLeaderRequest { id: id.unwrap_or_default().to_owned() };
+    let mark = if is_leader { "1" } else { "" };
+    let beside = [(TOKEN_METADATA, token.as_str()), (FORWARDED_METADATA, mark)];
+    let (path, deadline) = (paths::TRANSFER_LEADER, server.shared.options.client_timeout);
+    let called = server.peers().grpc().call(there, path, &message, &beside, deadline).await;
+    let failure = match called {
+        Ok(TransferLeaderResponse { .. }) => return Ok(()),
+        Err(failure) => failure,
+    };
+    Err(match failure {
+        grpc::Failure::Connect(error) => Failure::There(error),
+        grpc::Failure::Status(status) => {
+            Failure::There(RpcError::Remote(status.message().to_owned()))
+        }
+        grpc::Failure::NotSpoken => Failure::Here(CallError::failed(format!(
+            "the leader is {there}, a version that cannot be told by another server to hand \
+             over the leadership: send the request to its own HTTP address"
+        ))),
+    })
+}
+
+async fn transfer_here(
+    server: &Server,
+    id: Option<&str>,
+    token: &SecretId,
+) -> Result<(), CallError> {
+    server.may_write_operator(token)?;
+    let target = match id {
+        None => None,
+        Some(id) => {
+            let stats = server.raft_stats().await?;
+            let id = ServerId(id.into());
+            if stats.configuration.server(&id).is_none() {
+                let text = format!("Could not find address for server id {}", id.0);
+                return Err(CallError::failed(text));
+            }
+            Some(id)
+        }
+    };
+    hand_over(server, target).await.map_err(|error| error.to_call_error())
 }
 
 /// The argument of a method that wants to know the datacenter alone.

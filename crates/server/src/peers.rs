@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use grpc::{Connections, KeepAlive};
 use raft::ServerId;
 use rpc::{BoxFuture, BoxedStream, Pool, PoolOptions, Protocol, Router, RpcError, ServerAddr};
 use telemetry::names;
@@ -17,18 +18,20 @@ use crate::raft_transport::{self, Dial};
 #[derive(Clone)]
 pub struct Peers {
     pool: Pool,
+    grpc: Connections,
     router: Router,
 }
 
 impl Peers {
     /// Connections of `pool` to the servers that `router` knows.
     pub fn new(pool: Pool, router: Router) -> Self {
-        Self { pool, router }
+        let grpc = Connections::new(pool.clone(), KeepAlive::default());
+        Self { pool, grpc, router }
     }
 
     /// Nobody: for a server that is alone.
     pub(crate) fn none(datacenter: Datacenter) -> Self {
-        Self { pool: Pool::new(PoolOptions::server()), router: Router::new(datacenter) }
+        Self::new(Pool::new(PoolOptions::server()), Router::new(datacenter))
     }
 
     /// The server with that id in a datacenter, if gossip knows it.
@@ -50,6 +53,16 @@ impl Peers {
         let mut near = self.router.routes().datacenters_by_distance(distance);
         near.retain(|datacenter| datacenter != own);
         near
+    }
+
+    /// The connections over which gRPC is spoken.
+    pub(crate) fn grpc(&self) -> &Connections {
+        &self.grpc
+    }
+
+    /// A server did not answer: others are asked first.
+    pub(crate) fn fail_server(&self, server: &ServerAddr) {
+        self.router.fail_server(server);
     }
 
     /// A connection to a server for something else than calls.

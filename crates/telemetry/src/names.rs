@@ -146,6 +146,22 @@ metrics! {
     RPC_QUERIES_BLOCKING: Gauge = "rpc.queries_blocking" [];
     /// Calls that were sent to another datacenter.
     RPC_CROSS_DC: Counter = "rpc.cross-dc" ["datacenter"];
+    /// Requests over gRPC.
+    GRPC_SERVER_REQUEST_COUNT: Counter = "grpc.server.request.count" ["server_type"];
+    /// Connections that spoke gRPC.
+    GRPC_SERVER_CONNECTION_COUNT: Counter = "grpc.server.connection.count" [];
+    /// Connections that speak gRPC.
+    GRPC_SERVER_CONNECTIONS: Gauge = "grpc.server.connections" [];
+    /// Streams that were asked for over gRPC.
+    GRPC_SERVER_STREAM_COUNT: Counter = "grpc.server.stream.count" [];
+    /// Streams over gRPC.
+    GRPC_SERVER_STREAMS: Gauge = "grpc.server.streams" [];
+    /// Requests to servers over gRPC.
+    GRPC_CLIENT_REQUEST_COUNT: Counter = "grpc.client.request.count" ["server_type"];
+    /// Connections to servers that spoke gRPC.
+    GRPC_CLIENT_CONNECTION_COUNT: Counter = "grpc.client.connection.count" [];
+    /// Connections to servers that speak gRPC.
+    GRPC_CLIENT_CONNECTIONS: Gauge = "grpc.client.connections" [];
     /// Time that consistent reads took to confirm the leader.
     RPC_CONSISTENT_READ: Timer = "rpc.consistentRead" [];
     /// Calls that limits.request_limits refused, or would have refused.

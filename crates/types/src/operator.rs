@@ -69,19 +69,6 @@ pub struct RemovePeerRequest {
     pub token: SecretId,
 }
 
-/// `Operator.TransferLeader`, a method of our own: Consul's servers take this over gRPC.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct TransferLeaderRequest {
-    /// Where to do it.
-    pub datacenter: Datacenter,
-    /// The node id of the server that is to lead; empty for the one whose log is the furthest.
-    #[serde(rename = "ID")]
-    pub id: String,
-    /// The token.
-    pub token: SecretId,
-}
-
 /// What comes first on a snapshot stream (`reference/rpc-wire.md` section 11).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -58,6 +58,7 @@ pub(super) const PLACES: &[Place] = &[
     place("checks", Ring::Shell, &["types", "telemetry", "tls"]),
     place("http-server", Ring::Shell, &["types", "acl", "contract", "telemetry"]),
     place("rpc", Ring::Shell, &["types", "contract", "telemetry", "tls"]),
+    place("grpc", Ring::Shell, &["types", "telemetry", "rpc"]),
     place("client", Ring::Shell, &["types", "tls"]),
     place(
         "server",
@@ -75,6 +76,7 @@ pub(super) const PLACES: &[Place] = &[
             "replica",
             "telemetry",
             "rpc",
+            "grpc",
         ],
     ),
     place(
@@ -96,6 +98,7 @@ pub(super) const PLACES: &[Place] = &[
             "http-server",
             "gossip",
             "rpc",
+            "grpc",
             "server",
             "tls",
         ],
@@ -138,6 +141,7 @@ pub(super) const PLACES: &[Place] = &[
             "replica",
             "gossip",
             "rpc",
+            "grpc",
             "checks",
             "http-server",
             "server",

@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use contract::{AnyAction, AnyCommand, AnyQuery, CallError, ErrorKind, ReadFacts, ReadOptions};
+use grpc::{Connections, KeepAlive};
 use rpc::retry::{Caller, Purpose};
 use rpc::{BoxedStream, Limiter, Pool, Protocol, Retry, Router, RpcError, ServerAddr};
 use server::Answer;
 use telemetry::names;
-use types::{Index, SecretId};
+use types::{Datacenter, Index, SecretId};
 
 use crate::advice;
 
@@ -43,6 +44,7 @@ pub(crate) struct Client {
 
 struct Shared {
     pool: Pool,
+    grpc: Connections,
     router: Router,
     options: ArcSwap<ClientOptions>,
     limiter: Mutex<Limiter>,
@@ -50,10 +52,16 @@ struct Shared {
 
 impl Client {
     /// Asks the servers that the router knows, through this pool.
-    pub(crate) fn new(pool: Pool, router: Router, options: ClientOptions) -> Self {
+    pub(crate) fn new(
+        pool: Pool,
+        router: Router,
+        options: ClientOptions,
+        keep_alive: KeepAlive,
+    ) -> Self {
+        let grpc = Connections::new(pool.clone(), keep_alive);
         let limiter = Mutex::new(Limiter::new(options.rate, options.burst));
         let options = ArcSwap::from_pointee(options);
-        Self { shared: Arc::new(Shared { pool, router, options, limiter }) }
+        Self { shared: Arc::new(Shared { pool, grpc, router, options, limiter }) }
     }
 
     /// Asks like this from now on.
@@ -122,6 +130,31 @@ impl Client {
             self.shared.router.fail_server(&server);
             CallError::from_remote(error.to_string())
         })
+    }
+
+    /// The connections over which gRPC is spoken.
+    pub(crate) fn grpc(&self) -> &Connections {
+        &self.shared.grpc
+    }
+
+    /// The datacenter of this agent.
+    pub(crate) fn datacenter(&self) -> Datacenter {
+        self.shared.router.routes().local().clone()
+    }
+
+    /// The server that is asked.
+    pub(crate) fn server(&self) -> Result<ServerAddr, CallError> {
+        self.find()
+    }
+
+    /// A server did not answer: the next one is asked from now on.
+    pub(crate) fn fail_server(&self, server: &ServerAddr) {
+        self.shared.router.fail_server(server);
+    }
+
+    /// How long an answer that does not wait for a change may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.options.load().timeout
     }
 
     /// How long a server may wait before it answers.

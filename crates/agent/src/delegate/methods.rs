@@ -4,13 +4,13 @@
 use bytes::Bytes;
 use contract::remote::{QueryOptions, decode_reply, encode};
 use contract::{CallError, ReadOptions};
+use grpc::messages::{TransferLeaderRequest, TransferLeaderResponse};
+use grpc::{Failure, TOKEN_METADATA, paths};
 use server::EventFireRequest;
 use server::endpoint::HealthReply;
 use types::autopilot::{AutopilotState, OperatorHealth};
 use types::coordinate::DatacenterMap;
-use types::operator::{
-    AutopilotStateReply, RaftConfiguration, RaftPeer, RemovePeerRequest, TransferLeaderRequest,
-};
+use types::operator::{AutopilotStateReply, RaftConfiguration, RaftPeer, RemovePeerRequest};
 use types::user_event::UserEvent;
 use types::{Blob, Datacenter, SecretId};
 
@@ -83,24 +83,36 @@ impl Client {
         self.order(method, encode(&request)).await.map(drop)
     }
 
-    /// `Operator.TransferLeader`, which Consul's own servers take in another way.
+    /// `OperatorService.TransferLeader`, the one order that goes over gRPC.
     pub(crate) async fn transfer_leadership(
         &self,
         dc: &Datacenter,
         id: Option<&str>,
         token: &SecretId,
     ) -> Result<(), CallError> {
-        let request = TransferLeaderRequest {
-            datacenter: dc.clone(),
-            id: id.unwrap_or_default().to_owned(),
-            token: token.clone(),
-        };
-        match self.order("Operator.TransferLeader", encode(&request)).await {
-            Err(error) if is_unknown_method(error.text()) => Err(CallError::failed(
+        if !dc.is_empty() && *dc != self.datacenter() {
+            return Err(CallError::failed(format!(
+                "the order to hand over the leadership does not go from an agent to another \
+                 datacenter: send the request to an agent in {}",
+                dc.as_str()
+            )));
+        }
+        let server = self.server()?;
+        let message = TransferLeaderRequest { id: id.unwrap_or_default().to_owned() };
+        let (path, beside) = (paths::TRANSFER_LEADER, [(TOKEN_METADATA, token.as_str())]);
+        let called = self.grpc().call(&server, path, &message, &beside, self.timeout());
+        match called.await {
+            Ok(TransferLeaderResponse { .. }) => Ok(()),
+            Err(Failure::NotSpoken) => Err(CallError::failed(
                 "the server that this agent asks cannot be told over the server port to hand \
                  over the leadership: send the request to the HTTP address of a server",
             )),
-            outcome => outcome.map(drop),
+            Err(failure) => {
+                if let Failure::Connect(_) = failure {
+                    self.fail_server(&server);
+                }
+                Err(CallError::from_remote(failure.to_string()))
+            }
         }
     }
 

@@ -30,14 +30,13 @@ pub(super) const OPTIONS: &[Opt] = &[
     duration("performance.leave_drain_time", "5s", "How long a leaving server answers.")
         .of(Feature::Cluster),
     duration("performance.rpc_hold_timeout", "7s", "How long a call waits for a leader."),
-    duration("performance.grpc_keepalive_interval", "30s", "Keep-alive period.").of(Feature::Grpc),
-    duration("performance.grpc_keepalive_timeout", "20s", "Keep-alive wait.").of(Feature::Grpc),
+    duration("performance.grpc_keepalive_interval", "30s", "Keep-alive period.").of(Feature::Rpc),
+    duration("performance.grpc_keepalive_timeout", "20s", "Keep-alive wait.").of(Feature::Rpc),
     flag("performance.enable_xds_load_balancing", true, "Spread xDS streams.").of(Feature::Grpc),
     float("xds.update_max_per_second", "250", "xDS updates per second.")
         .reloads()
         .of(Feature::Grpc),
-    flag("rpc.enable_streaming", false, "Streaming to clients; true on servers.")
-        .of(Feature::Cache),
+    flag("rpc.enable_streaming", false, "Streaming to clients; true on servers.").of(Feature::Rpc),
     int("cache.entry_fetch_max_burst", "2", "Fetches of one entry at once.")
         .reloads()
         .of(Feature::Cache),

@@ -7,7 +7,7 @@ use contract::{CallError, ReadFacts};
 use rpc::BoxFuture;
 use types::Index;
 use types::autopilot::ServerRaftStats;
-use types::operator::{AutopilotStateReply, RaftPeer, RemovePeerRequest, TransferLeaderRequest};
+use types::operator::{AutopilotStateReply, RaftPeer, RemovePeerRequest};
 
 use super::operator::HealthReply;
 use crate::Server;
@@ -15,7 +15,7 @@ use crate::autopilot::RAFT_STATS;
 use crate::event::{EVENT_FIRE, fire_event};
 use crate::operator::{
     AUTOPILOT_STATE, RAFT_CONFIGURATION, REMOVE_BY_ADDRESS, REMOVE_BY_ID, SERVER_HEALTH,
-    STATUS_LEADER, STATUS_PEERS, TRANSFER_LEADER,
+    STATUS_LEADER, STATUS_PEERS,
 };
 
 /// A method.
@@ -64,14 +64,6 @@ pub(super) const METHODS: &[Method] = &[
         Box::pin(async move {
             let request: RemovePeerRequest = decode_args(&args)?;
             remove(&server, &request, RaftPeer::Address(request.address.clone())).await
-        })
-    }),
-    exempt(TRANSFER_LEADER, |server, args| {
-        Box::pin(async move {
-            let request: TransferLeaderRequest = decode_args(&args)?;
-            let id = Some(request.id.as_str()).filter(|id| !id.is_empty());
-            server.transfer_leadership(&request.datacenter, id, &request.token).await?;
-            Ok(encode(&Nothing {}))
         })
     }),
     exempt(AUTOPILOT_STATE, |server, args| {

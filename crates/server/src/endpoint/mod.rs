@@ -5,6 +5,7 @@
 //! that is sent on is not decoded. The way of an answer is that of [`Server::read`] and its
 //! like: this is another door to the same calls.
 
+mod grpc;
 mod methods;
 mod operator;
 mod snapshot;
@@ -14,6 +15,7 @@ mod tests;
 pub use self::operator::HealthReply;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -38,6 +40,8 @@ pub struct Endpoint {
     server: Server,
     /// What takes the requests of other servers' Raft.
     raft: Incoming,
+    /// What is reached over gRPC.
+    services: Arc<grpc::Services>,
     known: HashMap<&'static str, Known, foldhash::fast::RandomState>,
 }
 
@@ -70,7 +74,8 @@ impl Endpoint {
         let domains = domains::ALL.iter().flat_map(|domain| domain.methods);
         let domains = domains.map(|method| (method.name, Known::Domain(method)));
         let others = METHODS.iter().map(|method| (method.name, Known::Other(method)));
-        Self { server, raft, known: domains.chain(others).collect() }
+        let services = Arc::new(grpc::Services { server: server.clone() });
+        Self { server, raft, services, known: domains.chain(others).collect() }
     }
 
     /// Answers a call, or has it answered.
@@ -199,6 +204,6 @@ impl Service for Endpoint {
     }
 
     fn grpc(&self, from: Peer, stream: BoxedStream) -> BoxFuture<'_, ()> {
-        Box::pin(async move { drop((from, stream)) })
+        Box::pin(::grpc::serve(stream, from, self.services.clone()))
     }
 }

@@ -57,7 +57,12 @@ struct Fixture {
 impl Fixture {
     fn new(options: ClientOptions) -> Self {
         let router = Router::new("dc1".into());
-        let client = Client::new(Pool::new(rpc::PoolOptions::default()), router.clone(), options);
+        let client = Client::new(
+            Pool::new(rpc::PoolOptions::default()),
+            router.clone(),
+            options,
+            grpc::KeepAlive::default(),
+        );
         let (_stop, _) = watch::channel(false);
         Self { client, router, _stop, servers: JoinSet::new() }
     }
