@@ -203,12 +203,12 @@ impl Delegate for Core {
     fn local_state(&mut self, _join: bool) -> Bytes {
         let known = self.members.known.iter();
         let left = known.clone().filter(|(_, known)| known.member.status == MemberStatus::LEFT);
+        // A time without a leave is taken for that of a join. Who has that does not believe the
+        // leave when it hears of it, and takes it for a failure.
+        let times = known.filter(|(_, known)| known.member.status != MemberStatus::LEAVING);
         SerfMessage::PushPull(SerfPushPull {
             time: self.clock.time(),
-            status_times: known
-                .clone()
-                .map(|(name, known)| (name.clone(), known.status_time))
-                .collect(),
+            status_times: times.map(|(name, known)| (name.clone(), known.status_time)).collect(),
             left_members: left.map(|(name, _)| name.clone()).collect(),
             event_time: self.event_clock.time(),
             events: self.events.to_wire(),

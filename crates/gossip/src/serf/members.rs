@@ -4,6 +4,21 @@
 //! A member announces that it joins or leaves with an *intent*. Logical time decides which
 //! of two counts. An intent for somebody who is not known yet is kept for a while: it may
 //! have overtaken the news that there is such a member.
+//!
+//! # Who came back does not stay `leaving`
+//!
+//! A push/pull tells who left, but not when: of a member that left it tells the time of its latest
+//! intent, whatever that was. serf takes that time plus one for the time of the leave, also where
+//! the member is there, not known yet, or known to have left. So a member that came back is
+//! `leaving` for whoever hears from somebody who does not know that yet, and stays so, as its
+//! join may well be earlier than the time that was made up; and as two members that know of one
+//! leave tell each other ever later times, it gets worse the longer the member was away.
+//!
+//! Here nobody makes up times. What a push/pull tells as left counts for a member that is gone:
+//! then it did not fail. A member that is there is leaving only if it says so itself, or an
+//! operator does, and whoever sees one leave for longer than that takes sends it the intent in
+//! which it believes ([`Core::ask_leaving`]). Who is there to hear that refutes it, and serf's
+//! members do so too. To others nothing of this shows but that the times do not grow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -14,6 +29,7 @@ use types::user_event::LamportTime;
 use super::action::{Action, Event};
 use super::clock::next;
 use super::core::{Core, Phase};
+use super::queries::address_of;
 use super::report::{Change, Measure, Report};
 use crate::consul::Tags;
 use crate::memberlist::Node;
@@ -28,8 +44,8 @@ pub(super) struct Known {
     pub(super) member: Member,
     /// When its latest intent was told.
     pub(super) status_time: LamportTime,
-    /// Since when it is gone; `None` while it is there.
-    pub(super) gone_since: Option<Instant>,
+    /// Since when it is gone or about to go; `None` while it is there to stay.
+    pub(super) going_since: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,22 +128,22 @@ impl Core {
             Some(known) => {
                 let flap_timeout = self.options.timings.flap_timeout;
                 flaps = known.member.status == MemberStatus::FAILED
-                    && known.gone_since.is_some_and(|since| now - since < flap_timeout);
+                    && known.going_since.is_some_and(|since| now - since < flap_timeout);
                 known
             }
             None => {
                 let fresh = Known {
                     member: Member::default(),
                     status_time: recent.as_ref().map_or(LamportTime(0), |recent| recent.time),
-                    gone_since: None,
+                    going_since: None,
                 };
                 self.members.known.entry(node.name.to_string()).or_insert(fresh)
             }
         };
         let leaves = recent.is_some_and(|recent| recent.intent == Intent::Leave);
-        known.gone_since = None;
         known.member = member_of(node, tags);
         known.member.status = if leaves { MemberStatus::LEAVING } else { MemberStatus::ALIVE };
+        known.going_since = leaves.then_some(now);
         let member = known.member.clone();
         if flaps {
             self.measure(Measure::Flap);
@@ -147,7 +163,7 @@ impl Core {
             status => return self.report(Report::BadStateWhenLeft(status)),
         };
         known.member.status = status;
-        known.gone_since = Some(self.now);
+        known.going_since = Some(self.now);
         let member = known.member.clone();
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.gone(&member.name, self.now);
@@ -180,6 +196,7 @@ impl Core {
         // It was leaving at an earlier time.
         if known.member.status == MemberStatus::LEAVING {
             known.member.status = MemberStatus::ALIVE;
+            known.going_since = None;
             self.members.pruning.remove(&intent.node);
             self.members.changes += 1;
         }
@@ -194,12 +211,14 @@ impl Core {
                 RecentIntent { intent: Intent::Leave, time: intent.time, heard_at: self.now };
             return self.members.remember(&intent.node, recent);
         };
-        if intent.time <= known.status_time {
-            return false;
-        }
-        if intent.node == self.name && matches!(self.phase, Phase::Alive) {
+        // This node joined at that time: then it is another one that says so.
+        let stays = intent.node == self.name && matches!(self.phase, Phase::Alive);
+        if stays && intent.time >= known.status_time {
             self.report(Report::RefutedLeave);
             self.announce_join();
+            return false;
+        }
+        if intent.time <= known.status_time {
             return false;
         }
         // Also where the status stays: else two such messages would be passed on for ever.
@@ -207,6 +226,7 @@ impl Core {
         match known.member.status {
             MemberStatus::ALIVE => {
                 known.member.status = MemberStatus::LEAVING;
+                known.going_since = Some(self.now);
                 self.members.changes += 1;
             }
             MemberStatus::FAILED => {
@@ -260,7 +280,7 @@ impl Core {
                 MemberStatus::LEFT => timings.tombstone_timeout,
                 _ => return false,
             };
-            known.gone_since.is_some_and(|since| self.now - since > patience)
+            known.going_since.is_some_and(|since| self.now - since > patience)
         };
         let known = self.members.known.iter().filter(|(_, known)| over(known));
         let names: Vec<String> = known.map(|(name, _)| name.clone()).collect();
@@ -311,15 +331,51 @@ impl Core {
     ) {
         let left: BTreeSet<&String> = left.iter().collect();
         for name in &left {
-            let name = *name;
-            // The time of the leave itself is not told. It must have come after the join.
-            let joined = status_times.get(name).copied().unwrap_or_default();
-            let time = next(joined);
-            self.leave_intent(&Leave { time, node: name.clone(), prune: false });
+            let time = status_times.get(*name).copied().unwrap_or_default();
+            self.told_as_left(name, time);
         }
         for (name, time) in status_times.iter().filter(|(name, _)| !left.contains(name)) {
             self.join_intent(&Join { time: *time, node: name.clone() });
         }
+    }
+
+    /// Somebody knows that a member left; the latest intent of it that he knows has this time.
+    fn told_as_left(&mut self, name: &str, time: LamportTime) {
+        self.clock.witness(time);
+        if name == self.name {
+            // One past: what serf's members make of it is to be refuted too.
+            let leave = Leave { time: next(time), node: name.to_owned(), prune: false };
+            self.leave_intent(&leave);
+            return;
+        }
+        // Who is there knows better, and who is not known is not missed.
+        let Some(known) = self.members.known.get_mut(name) else { return };
+        if known.member.status == MemberStatus::FAILED && time >= known.status_time {
+            known.member.status = MemberStatus::LEFT;
+            let member = known.member.clone();
+            known.status_time = time;
+            self.changed(Change::Leave, true, member);
+        } else if known.member.status == MemberStatus::LEFT {
+            known.status_time = time.max(known.status_time);
+        }
+    }
+
+    /// Sends members that are leaving for longer than that takes the intent that says so: who is
+    /// still there refutes it.
+    pub(super) fn ask_leaving(&mut self) {
+        let timings = &self.options.timings;
+        // The intent is passed on, then word of the end, then the member goes.
+        let patience = 2 * timings.broadcast_timeout + timings.leave_propagate_delay;
+        let known = self.members.known.iter().filter(|(name, known)| {
+            known.member.status == MemberStatus::LEAVING
+                && known.going_since.is_some_and(|since| self.now - since > patience)
+                && **name != self.name
+        });
+        let asked = known.filter_map(|(name, known)| {
+            let leave = Leave { time: known.status_time, node: name.clone(), prune: false };
+            Some((address_of(&known.member)?, SerfMessage::Leave(leave).encode()))
+        });
+        self.sends.extend(asked);
     }
 }
 

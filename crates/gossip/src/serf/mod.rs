@@ -21,7 +21,7 @@
 //! # Where this differs from serf, unseen by others
 //!
 //! A join asks several seeds at a time; a relay carries nothing but answers and only to
-//! members; a name with a line break is not written to the snapshot; a member that came back
+//! members; no time of a leave is made up (`members`); a name with a line break is not written to the snapshot; a member that came back
 //! is not pruned; a node that is alone does not wait for its leave to spread.
 
 mod action;

@@ -50,6 +50,7 @@ impl Serf {
             self.core.reap();
         }
         if reconnect && self.core.phase == Phase::Alive {
+            self.core.ask_leaving();
             self.reconnect();
         }
         if check {

@@ -8,7 +8,7 @@ use gossip::memberlist::{self, ExchangeId};
 use gossip::serf::{Action, Event, Options, Seed, Serf};
 use gossip::wire::message::{Alive, Dead, Message as _};
 use gossip::wire::serf::{
-    Join, Leave, Query, QueryResponse, Relay, SerfMessage, UserEvent, encode_tags,
+    Join, Leave, Query, QueryResponse, Relay, SerfMessage, SerfPushPull, UserEvent, encode_tags,
 };
 use gossip::wire::{
     MessageType, Progress, Security, StreamMessage, StreamReader, Versions, stream,
@@ -97,6 +97,23 @@ impl Bench {
         exchange.last().expect("the seed is asked")
     }
 
+    /// A member tells in a push/pull who left, and the times of all intents that it knows.
+    fn told(&mut self, times: &[(&str, u64)], left: &[&str]) -> SerfPushPull {
+        let times = times.iter().map(|(name, time)| ((*name).to_owned(), LamportTime(*time)));
+        let state = SerfMessage::PushPull(SerfPushPull {
+            status_times: times.collect(),
+            left_members: left.iter().map(|name| (*name).to_owned()).collect(),
+            ..SerfPushPull::default()
+        });
+        let asked = read(&stream::encode_push_pull(false, [].into_iter(), &state.encode()));
+        let answer = self.serf.handle_stream_request(addr(9), asked, self.now).expect("an answer");
+        let StreamMessage::PushPull(all) = read(&answer) else { panic!("another message") };
+        match SerfMessage::decode(&all.user_state) {
+            Ok(SerfMessage::PushPull(state)) => state,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn status(&self, name: &str) -> &'static str {
         let member = self.serf.members().find(|member| member.name == name);
         member.map_or("none", |member| member.status.as_str())
@@ -183,6 +200,75 @@ fn what_others_say_of_our_own_leave_is_refuted() {
     assert_eq!(bench.serf.stats().intent_queue, 1);
     // The refutation is later.
     assert_eq!(bench.serf.stats().member_time, 11);
+}
+
+#[test]
+fn a_leave_at_the_time_of_our_own_join_is_refuted() {
+    let mut bench = Bench::new();
+    bench.join("me", 9);
+    bench.leave("me", 9, false);
+    assert_eq!(bench.status("me"), "alive");
+    bench.drain();
+    assert_eq!(bench.reports.last().map(String::as_str), Some("Refuting an older leave intent"));
+    bench.leave("me", 9, false);
+    bench.drain();
+    assert_eq!(bench.reports.len(), 2, "it was refuted already");
+}
+
+#[test]
+fn who_is_told_as_left_did_not_fail_and_who_is_there_is_there() {
+    let mut bench = Bench::new();
+    for (name, host) in [("there", 2), ("gone", 3), ("later", 4)] {
+        bench.alive(name, host, 1);
+        bench.join(name, 5);
+    }
+    bench.dead("gone", 1);
+    bench.join("later", 7);
+    bench.dead("later", 1);
+    let times = [("there", 6), ("gone", 6), ("later", 6), ("unknown", 6)];
+    let left = ["there", "gone", "later", "unknown"];
+    // The answer to the first says how it was before.
+    bench.told(&times, &left);
+    for _ in 0..3 {
+        let state = bench.told(&times, &left);
+        // The times are those that were told, however often.
+        let times: Vec<_> =
+            ["there", "gone", "later"].map(|name| state.status_times[name].0).into();
+        assert_eq!((times, state.left_members), (vec![5, 6, 7], vec!["gone".to_owned()]));
+    }
+    bench.alive("unknown", 5, 1);
+    let all = ["there", "gone", "later", "unknown"].map(|name| bench.status(name));
+    assert_eq!(all, ["alive", "left", "failed", "alive"]);
+    assert_eq!(bench.serf.stats().member_time, 8);
+    // What is told of this node, it refutes.
+    bench.told(&[("me", 20)], &["me"]);
+    assert_eq!((bench.status("me"), bench.serf.stats().member_time), ("alive", 23));
+}
+
+#[test]
+fn who_is_leaving_for_longer_than_that_takes_is_asked() {
+    let mut bench = Bench::new();
+    for (name, host) in [("a", 2), ("b", 3)] {
+        bench.alive(name, host, 1);
+        bench.leave(name, 5, false);
+    }
+    let state = bench.told(&[], &[]);
+    assert_eq!(state.status_times.keys().collect::<Vec<_>>(), ["me"], "leaves are not joins");
+    // One that did not leave after all, and one that has just begun to.
+    bench.join("b", 6);
+    bench.now += Duration::from_secs(20);
+    bench.alive("c", 4, 1);
+    bench.leave("c", 7, false);
+    bench.drain();
+    bench.now += Duration::from_secs(10);
+    bench.serf.handle_timeout(bench.now);
+    let (packets, _) = bench.drain();
+    let leave = Leave { time: LamportTime(5), node: "a".to_owned(), prune: false };
+    let asked = [&[8], &SerfMessage::Leave(leave).encode()[..]].concat();
+    let direct = packets.iter().filter(|(_, plain)| plain.first() == Some(&8));
+    assert_eq!(direct.collect::<Vec<_>>(), [&(addr(2), asked.into())]);
+    bench.join("a", 6);
+    assert_eq!(bench.status("a"), "alive");
 }
 
 #[test]

@@ -208,9 +208,6 @@ impl Network {
                 let status = by.sees(&of.name);
                 // Who came later need not know who was gone.
                 let fits = match of.fate {
-                    // As with serf, who came back may stay `leaving` for somebody who had word of
-                    // the leave from a push/pull only, which does not tell its time.
-                    Fate::Up if of.told_to_leave => status.there(),
                     Fate::Up => status == MemberStatus::ALIVE,
                     Fate::Unborn | Fate::Leaving => {
                         return Some(format!("{} is on its way", of.name));
@@ -235,13 +232,6 @@ impl Network {
             }
         }
         up().find_map(|agent| self.event_missing(agent))
-    }
-
-    /// Counts what [`Network::disagreement`] lets pass.
-    pub(super) fn count_still_leaving(&mut self) {
-        let up = || self.agents.iter().filter(|agent| agent.is_up());
-        let stays = |of: &&Agent| up().any(|by| by.sees(&of.name) == MemberStatus::LEAVING);
-        self.counts.still_leaving = up().filter(stays).count() as u64;
     }
 
     /// An event that an agent should have had: it was there when it was sent, and whoever sent

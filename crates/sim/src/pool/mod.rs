@@ -60,8 +60,6 @@ pub struct Counts {
     pub delivered: u64,
     /// Members declared failed, by each who did.
     pub failed: u64,
-    /// Who is there and still `leaving` for somebody in the end, after a leave or a forced one.
-    pub still_leaving: u64,
     /// Seconds until all agreed; the longest, when added.
     pub healing: u64,
 }
@@ -81,7 +79,6 @@ impl Counts {
         self.events += other.events;
         self.delivered += other.delivered;
         self.failed += other.failed;
-        self.still_leaving += other.still_leaving;
         self.healing = self.healing.max(other.healing);
     }
 }

@@ -64,7 +64,6 @@ impl Network {
         }
         self.counts.healing = self.now.saturating_duration_since(healed).as_secs();
         self.say(format_args!("all agree"));
-        self.count_still_leaving();
         self.run_until(self.now + STAYING);
         if let Some(why) = self.disagreement() {
             self.violation(format!("agreement: {why}, though all agreed {STAYING:?} before"));
