@@ -334,6 +334,11 @@ impl Serf {
         self.core.members.known.values().map(|known| &known.member)
     }
 
+    /// The member of that name, whatever its status.
+    pub fn member(&self, name: &str) -> Option<&Member> {
+        self.core.members.known.get(name).map(|known| &known.member)
+    }
+
     /// Counts changes of [`Self::members`].
     pub fn members_changes(&self) -> u64 {
         self.core.members.changes
