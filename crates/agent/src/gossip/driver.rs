@@ -101,10 +101,20 @@ enum Course {
     End,
 }
 
+/// Where a pool is reached.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    udp: UdpSocket,
+    udp_now: std::net::UdpSocket,
+    listener: TcpListener,
+}
+
 /// See the module.
 pub(super) struct Driver {
     serf: Serf,
     udp: UdpSocket,
+    /// The same socket, without asking the runtime first whether there is something to read.
+    udp_now: std::net::UdpSocket,
     listener: TcpListener,
     files: Option<Files>,
     healed_at: Option<Instant>,
@@ -124,9 +134,7 @@ pub(super) struct Driver {
 }
 
 /// Sockets for packets and streams on one port, and its address.
-pub(super) fn bind(
-    options: &PoolOptions,
-) -> Result<(UdpSocket, TcpListener, SocketAddr), StartError> {
+pub(super) fn bind(options: &PoolOptions) -> Result<(Sockets, SocketAddr), StartError> {
     let failed = |protocol, address| move |source| StartError::Bind { protocol, address, source };
     let mut tries = BIND_TRIES;
     loop {
@@ -149,16 +157,17 @@ pub(super) fn bind(
         let _ = socket2::SockRef::from(&udp).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
         udp.set_nonblocking(true).map_err(failed("UDP", bound))?;
         listener.set_nonblocking(true).map_err(failed("TCP", bound))?;
+        let udp_now = udp.try_clone().map_err(failed("UDP", bound))?;
         let udp = UdpSocket::from_std(udp).map_err(failed("UDP", bound))?;
         let listener = TcpListener::from_std(listener).map_err(failed("TCP", bound))?;
-        return Ok((udp, listener, bound));
+        return Ok((Sockets { udp, udp_now, listener }, bound));
     }
 }
 
 impl Driver {
     pub(super) fn new(
         serf: Serf,
-        (udp, listener): (UdpSocket, TcpListener),
+        Sockets { udp, udp_now, listener }: Sockets,
         files: Option<Files>,
         options: &PoolOptions,
         telemetry: Telemetry,
@@ -166,6 +175,7 @@ impl Driver {
         Self {
             serf,
             udp,
+            udp_now,
             listener,
             files,
             healed_at: None,
@@ -207,7 +217,10 @@ impl Driver {
                     }
                     Some(command) => self.obey(command),
                 },
-                () = sleep_until(wake_at) => self.handle_timeout(),
+                () = sleep_until(wake_at) => {
+                    self.receive_waiting(&mut packet);
+                    self.handle_timeout();
+                }
                 Some(event) = self.stream_events.1.recv() => self.take_in(event),
                 Some(_) = self.streams.join_next() => {}
                 accepted = self.listener.accept() => self.accept(accepted),
@@ -372,6 +385,20 @@ impl Driver {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
                     received => Some(received),
                 };
+            }
+        }
+    }
+
+    /// Takes in packets that came before a timer ends by which they are missed. An agent that did
+    /// not get the processor finds both at once; it is not the others who were late.
+    fn receive_waiting(&mut self, packet: &mut [u8]) {
+        for _ in 0..PACKETS_AT_ONCE {
+            match self.udp_now.recv_from(packet) {
+                Ok((length, from)) => self.receive_one(from, &packet[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    return self.complain(|| format!("Error reading UDP packet: {error}"));
+                }
             }
         }
     }

@@ -58,7 +58,7 @@ impl Pool {
     /// An address cannot be had, a file cannot be read, or an option is wrong.
     pub async fn start(options: PoolOptions) -> Result<Self, StartError> {
         let telemetry = Telemetry::new(options.kind, options.server);
-        let (udp, listener, bound) = driver::bind(&options)?;
+        let (sockets, bound) = driver::bind(&options)?;
         let mut advertise = options.advertise;
         if advertise.port() == 0 {
             advertise.set_port(bound.port());
@@ -69,7 +69,7 @@ impl Pool {
         let (members, member_watch) = watch::channel(serf.members().cloned().collect());
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let (stop, stopped) = watch::channel(false);
-        let driver = Driver::new(serf, (udp, listener), files, &options, telemetry);
+        let driver = Driver::new(serf, sockets, files, &options, telemetry);
         tokio::spawn(driver.run(orders, members, events.clone(), stop));
         let default_port = bound.port();
         Ok(Self {
