@@ -18,6 +18,8 @@ pub(crate) struct Arguments {
     pub(crate) consul: Option<PathBuf>,
     /// etcd 3.5.
     pub(crate) etcd: Option<PathBuf>,
+    /// serf 0.10.
+    pub(crate) serf: Option<PathBuf>,
     /// The table that is committed.
     pub(crate) results: PathBuf,
     /// What stands in the way of each promise not reached: lines of `row = text`.
@@ -27,7 +29,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the words after the program's name. A peer not named is taken from `CONSUL_1_8` and `ETCD_3_5`.
+    /// Reads the words after the program's name. A peer not named is taken from `CONSUL_1_8`, `ETCD_3_5` and `SERF_0_10`.
     ///
     /// # Errors
     /// An unknown option, or one without its value.
@@ -38,6 +40,7 @@ impl Arguments {
             ours: None,
             consul: existing("CONSUL_1_8"),
             etcd: existing("ETCD_3_5"),
+            serf: existing("SERF_0_10"),
             results: PathBuf::from("bench/RESULTS.md"),
             obstacles: PathBuf::from("bench/obstacles.txt"),
             json: PathBuf::from("target/bench/results.json"),
@@ -51,6 +54,7 @@ impl Arguments {
                 "--ours" => arguments.ours = Some(PathBuf::from(value()?)),
                 "--consul" => arguments.consul = Some(PathBuf::from(value()?)),
                 "--etcd" => arguments.etcd = Some(PathBuf::from(value()?)),
+                "--serf" => arguments.serf = Some(PathBuf::from(value()?)),
                 "--results" => arguments.results = PathBuf::from(value()?),
                 "--obstacles" => arguments.obstacles = PathBuf::from(value()?),
                 "--json" => arguments.json = PathBuf::from(value()?),

@@ -24,8 +24,12 @@ pub(crate) enum Unit {
     TimesRaw,
     /// Percent of one core.
     PercentOfCore,
+    /// Percent of one core, for each of many.
+    PercentOfCoreEach,
     /// A number of events.
     Events,
+    /// A number of events for each of many.
+    Share,
 }
 
 impl Unit {
@@ -39,7 +43,9 @@ impl Unit {
             Self::KilobytesEach => format!("{value:.1} kB each"),
             Self::TimesRaw => format!("{value:.2}× raw"),
             Self::PercentOfCore => format!("{value:.1} % of a core"),
+            Self::PercentOfCoreEach => format!("{value:.3} % of a core"),
             Self::Events => format!("{value:.0}"),
+            Self::Share => format!("{value:.2}"),
         }
     }
 }
@@ -193,6 +199,9 @@ pub(crate) struct Line {
     pub(crate) promise: Promise,
     /// Of each program, in the order of [`KINDS`].
     pub(crate) cells: Vec<Cell>,
+    /// Of serf, in rows of gossip.
+    #[serde(default)]
+    pub(crate) serf: Option<Cell>,
     /// Measured in a short run.
     pub(crate) quick: bool,
     /// What to know when reading it.
@@ -207,6 +216,7 @@ impl Line {
             unit: Unit::Events,
             promise: Promise::default(),
             cells: KINDS.iter().map(|_| Cell::Absent("failed".to_owned())).collect(),
+            serf: None,
             quick: false,
             note: format!("{error:#}"),
         }
@@ -217,13 +227,23 @@ impl Line {
         KINDS.iter().position(|&one| one == kind).and_then(|index| self.cells.get(index))
     }
 
+    /// What there is, by the programs' names.
+    pub(crate) fn named_cells(&self) -> impl Iterator<Item = (&'static str, &Cell)> {
+        let cells = KINDS.iter().map(|kind| kind.name()).zip(&self.cells);
+        cells.chain(self.serf.iter().map(|cell| ("serf", cell)))
+    }
+
     fn value(&self, kind: Kind) -> Option<f64> {
         self.cell(kind).and_then(Cell::value)
     }
 
     /// How many times as good as `peer` ours is; absent without both figures or with a zero among them.
     pub(crate) fn ratio(&self, peer: Kind) -> Option<f64> {
-        let (ours, peer) = (self.value(Kind::Ours)?, self.value(peer)?);
+        self.ratio_to(self.value(peer)?)
+    }
+
+    fn ratio_to(&self, peer: f64) -> Option<f64> {
+        let ours = self.value(Kind::Ours)?;
         let (above, below) = if self.unit == Unit::PerSecond { (ours, peer) } else { (peer, ours) };
         (below > 0.0 && above > 0.0).then(|| above / below)
     }
@@ -256,9 +276,11 @@ impl Line {
 
     /// The ratios in words.
     pub(crate) fn ratio_text(&self) -> String {
-        let parts: Vec<String> = [Kind::Consul, Kind::Etcd]
-            .into_iter()
-            .filter_map(|peer| Some(format!("{:.1}× {}", self.ratio(peer)?, peer.name())))
+        let peers = self.named_cells().filter(|(name, _)| *name != Kind::Ours.name());
+        let parts: Vec<String> = peers
+            .filter_map(|(name, cell)| {
+                Some(format!("{:.1}× {name}", self.ratio_to(cell.value()?)?))
+            })
             .collect();
         if parts.is_empty() { "–".to_owned() } else { parts.join(", ") }
     }
@@ -266,8 +288,8 @@ impl Line {
     /// One line for the terminal.
     pub(crate) fn summary(&self) -> String {
         let mut text = format!("{} (promised {}):", self.work, self.promise_text());
-        for (kind, cell) in KINDS.iter().zip(&self.cells) {
-            text.push_str(&format!("\n    {}: {}", kind.name(), cell.show(self.unit)));
+        for (name, cell) in self.named_cells() {
+            text.push_str(&format!("\n    {name}: {}", cell.show(self.unit)));
             if let Some(details) = cell.details(self.unit) {
                 text.push_str(&format!(" ({details})"));
             }
@@ -293,6 +315,7 @@ mod tests {
             unit,
             promise,
             cells: values.map(cell).to_vec(),
+            serf: None,
             quick: false,
             note: String::new(),
         }

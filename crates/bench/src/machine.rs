@@ -43,6 +43,7 @@ pub(crate) fn facts(arguments: &Arguments, descriptors: usize) -> Vec<String> {
         ("ours", &arguments.ours, "version"),
         ("Consul", &arguments.consul, "version"),
         ("etcd", &arguments.etcd, "--version"),
+        ("serf", &arguments.serf, "version"),
     ];
     for (name, path, option) in programs {
         let version = path.as_deref().and_then(|path| version(path, option));
@@ -77,6 +78,17 @@ fn field(file: &str, name: &str) -> Option<String> {
 /// The process is gone.
 pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
     let text = field(&format!("/proc/{pid}/status"), "VmRSS").context("the process is gone")?;
+    let kib: u64 = text.trim_end_matches("kB").trim().parse()?;
+    Ok(kib * 1024)
+}
+
+/// Resident memory of a process in bytes, with its share of pages that others have too: each of ten processes has a
+/// tenth of the program file.
+///
+/// # Errors
+/// The process is gone.
+pub(crate) fn proportional(pid: u32) -> anyhow::Result<u64> {
+    let text = field(&format!("/proc/{pid}/smaps_rollup"), "Pss").context("the process is gone")?;
     let kib: u64 = text.trim_end_matches("kB").trim().parse()?;
     Ok(kib * 1024)
 }

@@ -15,6 +15,7 @@ mod herd;
 mod line;
 mod load;
 mod machine;
+mod pool;
 mod results;
 mod rows;
 mod samples;

@@ -22,7 +22,7 @@ pub(crate) struct Results {
 const HEAD: &str = "# Side by side with the peers
 
 Written by `cargo xtask bench`; do not edit. One server of each kind, on one machine, in one run, in turn; medians.
-Consul is 1.8.7 and etcd 3.5, both of Debian. \"Ratio\" says how many times as good ours is, whichever way is better;
+Consul is 1.8.7, etcd 3.5 and serf 0.10, all of Debian. \"Ratio\" says how many times as good ours is, whichever way is better;
 below 1 it is worse. What the rows do, and why, stands at the functions in `crates/bench/src/rows/`.
 
 ";
@@ -69,12 +69,12 @@ impl Results {
         for fact in &self.facts {
             text.push_str(&format!("- {fact}\n"));
         }
-        text.push_str("\n| work | promise | ours | Consul 1.8.7 | etcd 3.5 | ratio | reached? |\n");
-        text.push_str("|---|---|---|---|---|---|---|\n");
+        text.push_str("\n| work | promise | ours | Consul 1.8.7 | etcd 3.5 | serf 0.10 | ratio | reached? |\n");
+        text.push_str("|---|---|---|---|---|---|---|---|\n");
         for row in ROWS {
             match self.rows.get(row.name) {
                 Some(lines) => lines.iter().for_each(|line| text.push_str(&table_line(line))),
-                None => text.push_str(&format!("| {} | | not run | | | | |\n", row.name)),
+                None => text.push_str(&format!("| {} | | not run | | | | | |\n", row.name)),
             }
         }
         text.push_str(
@@ -128,6 +128,8 @@ fn table_line(line: &Line) -> String {
         let shown = if kind == Kind::Ours { format!("**{shown}**") } else { shown };
         text.push_str(&format!(" {} |", shown.replace(['|', '\n'], " ")));
     }
+    let serf = line.serf.as_ref().map_or_else(|| "–".to_owned(), |cell| cell.show(line.unit));
+    text.push_str(&format!(" {} |", serf.replace(['|', '\n'], " ")));
     let reached = match line.reached() {
         Some(true) => "yes",
         Some(false) => "**no**",
@@ -139,9 +141,9 @@ fn table_line(line: &Line) -> String {
 
 fn details(line: &Line) -> String {
     let mut text = String::new();
-    for kind in KINDS {
-        if let Some(details) = line.cell(kind).and_then(|cell| cell.details(line.unit)) {
-            text.push_str(&format!("- {}: {}\n", kind.name(), details.replace('\n', " ")));
+    for (name, cell) in line.named_cells() {
+        if let Some(details) = cell.details(line.unit) {
+            text.push_str(&format!("- {name}: {}\n", details.replace('\n', " ")));
         }
     }
     if !line.note.is_empty() {
@@ -186,6 +188,7 @@ mod tests {
                     Cell::Measured(vec![Turn::of(1000.0)]),
                     Cell::Absent("absent".to_owned()),
                 ],
+                serf: None,
                 quick: true,
                 note: "a note".to_owned(),
             }],
@@ -193,7 +196,7 @@ mod tests {
         let obstacles = BTreeMap::from([(ROWS[0].name.to_owned(), "the disk".to_owned())]);
         let text = results.render(&obstacles);
         assert!(text.contains(
-            "| writing * | ≥ 4× Consul | **3,000/s** | 1,000/s | absent | 3.0× Consul | **no** |\n"
+            "| writing * | ≥ 4× Consul | **3,000/s** | 1,000/s | absent | – | 3.0× Consul | **no** |\n"
         ));
         assert!(text.contains("- **writing**: the disk\n"));
         assert!(text.contains("a note"));

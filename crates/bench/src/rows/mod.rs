@@ -4,6 +4,7 @@ mod cluster;
 mod kv;
 mod locks;
 mod memory;
+mod pool;
 mod services;
 mod snapshot;
 mod start;
@@ -17,6 +18,7 @@ use crate::arguments::Arguments;
 use crate::cluster::Cluster;
 use crate::delay;
 use crate::line::{Cell, Line, Promise, Turn, Unit};
+use crate::pool::{Gossip, Pool};
 use crate::server::{KINDS, Kind, Server, Setup};
 
 /// How a row is measured.
@@ -55,6 +57,10 @@ pub(crate) const ROWS: &[Row] = &[
     Row { name: "cluster-get", measure: cluster::get, keeps_fleet: false },
     Row { name: "leader-killed", measure: cluster::leader_killed, keeps_fleet: false },
     Row { name: "rolling-restart", measure: cluster::rolling_restart, keeps_fleet: false },
+    Row { name: "pool-at-rest", measure: pool::at_rest, keeps_fleet: false },
+    Row { name: "pool-join", measure: pool::join, keeps_fleet: false },
+    Row { name: "pool-failure", measure: pool::failure, keeps_fleet: false },
+    Row { name: "pool-starved", measure: pool::starved, keeps_fleet: false },
     Row { name: "size", measure: start::size, keeps_fleet: false },
 ];
 
@@ -137,6 +143,19 @@ impl Bench {
         Cluster::start(kind, &program, 3).map_err(|error| format!("{error:#}"))
     }
 
+    /// Starts agents that gossip.
+    ///
+    /// # Errors
+    /// There is no such program, or they do not find each other: the reason, for the table.
+    pub(crate) fn start_pool(&self, kind: Gossip, count: usize) -> Result<Pool, String> {
+        let program = match kind {
+            Gossip::Ours => self.program(Kind::Ours)?,
+            Gossip::Consul => self.program(Kind::Consul)?,
+            Gossip::Serf => self.arguments.serf.clone().ok_or_else(|| "absent".to_owned())?,
+        };
+        Pool::start(kind, &program, count).map_err(|error| format!("{error:#}"))
+    }
+
     /// The durable servers that rows share, started when first asked for.
     pub(crate) fn fleet(&mut self) -> &Fleet {
         if self.fleet.is_none() {
@@ -170,6 +189,7 @@ impl Bench {
             unit,
             promise,
             cells,
+            serf: None,
             quick: self.arguments.quick,
             note: String::new(),
         }
