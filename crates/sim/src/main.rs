@@ -18,7 +18,7 @@ const USAGE: &str = "usage: cargo xtask sim [options]
   --seconds T    stop after that time, whatever --seeds says
   --servers L    numbers of servers, separated by commas (3,5)
   --pool         gossip pools in the place of quorums
-  --agents L     numbers of their agents, 3 to 60 (3,5,12,25)
+  --agents L     numbers of their agents, 3 to 200 (3,5,12,25)
   --seed X       only this seed
   --trace        print all that happens; with --seed
   --bug NAME     plant a bug
@@ -93,7 +93,7 @@ fn parse(arguments: &[String]) -> Result<Options, String> {
             "--seed" => (options.from, options.seeds) = (number()?, 1),
             "--threads" => options.threads = number()?.clamp(1, 256) as usize,
             "--servers" => options.servers = numbers(value, 1..=7)?,
-            "--agents" => options.agents = numbers(value, 3..=60)?,
+            "--agents" => options.agents = numbers(value, 3..=200)?,
             "--bug" => {
                 (options.bug, options.pool_bug) = (Bug::named(value), pool::Bug::named(value));
                 if options.bug.is_none() && options.pool_bug.is_none() {

@@ -15,6 +15,8 @@ fn a_pool_keeps_its_promises_under_any_faults() {
     // That nothing is wrong says something only if something happened.
     assert!(counts.calm > 1 && counts.crashes > 5 && counts.restarts > 5, "{counts:?}");
     assert!(counts.delivered > 500 && counts.failed > 20 && counts.partitions > 5, "{counts:?}");
+    assert!(counts.queries > 50 && counts.answers > 200 && counts.one_way > 5, "{counts:?}");
+    assert!(counts.twins > 0, "{counts:?}");
 }
 
 #[test]
@@ -67,4 +69,39 @@ fn a_push_pull_whose_left_members_are_taken_for_alive() {
 #[test]
 fn an_event_clock_that_a_restart_forgets() {
     assert_found(Bug::EventClockForgotten, 20, &["events once"]);
+}
+
+#[test]
+fn a_leave_that_who_is_said_to_leave_does_not_hear_of() {
+    assert_found(Bug::LeaveUnheard, 20, &["agreement"]);
+}
+
+#[test]
+fn answers_that_are_not_passed_on() {
+    assert_found(Bug::RelayLost, 40, &["queries"]);
+}
+
+#[test]
+fn answers_that_are_passed_on_under_another_name() {
+    assert_found(Bug::RelayAnswers, 20, &["queries"]);
+}
+
+#[test]
+fn others_who_are_not_asked_about_who_cannot_be_reached() {
+    assert_found(Bug::IndirectLost, 20, &["calm"]);
+}
+
+#[test]
+fn a_node_that_keeps_a_name_that_is_taken() {
+    assert_found(Bug::TwinStays, 20, &["names"]);
+}
+
+#[test]
+fn keys_that_are_not_kept() {
+    assert_found(Bug::KeyNotKept, 20, &["keys"]);
+}
+
+#[test]
+fn a_node_that_trusts_itself_however_late_it_is() {
+    assert_found(Bug::NoAwareness, 200, &["calm"]);
 }

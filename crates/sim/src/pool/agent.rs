@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use gossip::memberlist;
-use gossip::serf::{OperationId, Options, Serf, Snapshot, SnapshotWrite};
+use gossip::serf::{OperationId, Options, Serf, Snapshot, SnapshotWrite, write_keyring_file};
+use gossip::wire::Keyring;
 use types::member::MemberStatus;
 
 use super::bug::Bug;
@@ -37,9 +38,17 @@ pub(super) struct Agent {
     pub(super) life: u32,
     /// Side of the partition.
     pub(super) side: u8,
+    /// The agent whose name it has too, if it is a twin.
+    pub(super) twin_of: Option<usize>,
+    /// Whether it gets too little of the processor.
+    pub(super) starved: bool,
     pub(super) frozen_until: Option<Instant>,
     /// The file of the snapshot.
     pub(super) file: String,
+    /// That of the keys.
+    pub(super) keyring_file: Option<String>,
+    /// The keys that it had when it went.
+    pub(super) last_keyring: Option<Keyring>,
     pub(super) wakes: Option<Instant>,
     pub(super) leave: Option<OperationId>,
     /// Whether it is in the pool, as far as it knows.
@@ -64,17 +73,22 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn unborn(number: u8, now: Instant) -> Self {
+    pub(super) fn unborn(number: usize, now: Instant) -> Self {
+        let [.., network, host] = (number + 1).to_be_bytes();
         Self {
             name: format!("n{}", number + 1),
-            address: SocketAddr::from(([10, 0, 0, number + 1], 8301)),
+            address: SocketAddr::from(([10, network, 0, host], 8301)),
             serf: None,
             fate: Fate::Unborn,
             since: now,
             life: 0,
             side: 0,
+            twin_of: None,
+            starved: false,
             frozen_until: None,
             file: String::new(),
+            keyring_file: None,
+            last_keyring: None,
             wakes: None,
             leave: None,
             joined: false,
@@ -95,7 +109,14 @@ impl Agent {
     }
 
     /// Begins a life; if the tags are too long, which they are not, it stays down.
-    pub(super) fn start(&mut self, bug: Option<Bug>, now: Instant, seed: u64) {
+    pub(super) fn start(
+        &mut self,
+        bug: Option<Bug>,
+        keyring: Option<Keyring>,
+        resolves: bool,
+        now: Instant,
+        seed: u64,
+    ) {
         if bug == Some(Bug::EventClockForgotten) {
             let lines = self.file.split_inclusive('\n');
             self.file = lines.filter(|line| !line.starts_with("event-clock")).collect();
@@ -110,7 +131,14 @@ impl Agent {
         if bug == Some(Bug::SuspicionNeverEnds) {
             list.timings.suspicion_mult = 100_000;
         }
+        if bug == Some(Bug::NoAwareness) {
+            (list.timings.suspicion_max_mult, list.timings.awareness_max) = (1, 1);
+        }
         let mut options = Options::new(list, seed);
+        options.resolve_name_conflicts = resolves;
+        options.persist_keyring = true;
+        self.keyring_file = keyring.as_ref().map(write_keyring_file);
+        options.security.keyring = keyring;
         options.tags = BTreeMap::from([("tag".to_owned(), self.tag.to_string())]);
         options.snapshot = Some(Snapshot::read(self.file.as_bytes(), false).0);
         self.serf = Serf::new(options, now).ok();
@@ -131,6 +159,7 @@ impl Agent {
         let heard = std::mem::take(&mut self.heard);
         let kept = heard.into_iter().filter(|(_, at)| *at + UNWRITTEN < now && !frozen);
         self.heard_before.extend(kept.map(|(event, _)| event));
+        self.last_keyring = self.keyring().cloned();
         self.serf = None;
         self.since = now;
         self.life += 1;
@@ -147,7 +176,7 @@ impl Agent {
 
     /// How it sees another one; nothing if it does not know it.
     pub(super) fn sees(&self, name: &str) -> MemberStatus {
-        let mut members = self.serf.iter().flat_map(Serf::members);
-        members.find(|member| member.name == name).map_or(MemberStatus::NONE, |m| m.status)
+        let member = self.serf.as_ref().and_then(|serf| serf.member(name));
+        member.map_or(MemberStatus::NONE, |member| member.status)
     }
 }

@@ -10,7 +10,7 @@ use types::member::{Member, MemberStatus};
 
 use super::agent::{Agent, Fate};
 use super::network::{Heard, Network};
-use super::weather::found_within;
+use super::weather::{Kind, found_within};
 
 /// A user event that somebody sent; its payload is its number.
 pub(super) struct Sent {
@@ -69,7 +69,10 @@ impl Network {
         let Some(who) = self.agents.iter().find(|agent| agent.name == member.name) else {
             return self.violation(format!("failures: {name} tells of nobody's"));
         };
-        if self.weather.calm && who.fate == Fate::Up {
+        let starved = who.starved || self.agents[number].starved;
+        if self.weather.kind == Kind::Starved && starved {
+            self.counts.starved_failures += 1;
+        } else if self.weather.calm() && who.fate == Fate::Up {
             let text = format!("calm: {} is there, but failed for {name}", member.name);
             return self.violation(text);
         }
@@ -157,6 +160,7 @@ impl Network {
     /// What an agent says of itself, it says with incarnations that do not go back, and higher
     /// than those in which it heard that it is suspected or gone.
     pub(super) fn check_own_claims(&mut self, number: usize, plain: &Bytes) {
+        self.check_own_suspicions(number, plain);
         let agent = &mut self.agents[number];
         let (mut back, mut weak) = (None, false);
         // What cannot be read is none of the agent's.
@@ -182,9 +186,31 @@ impl Network {
         }
     }
 
+    /// In calm weather nobody suspects who is there; not even if one way to it is cut.
+    fn check_own_suspicions(&mut self, number: usize, plain: &Bytes) {
+        if !self.weather.calm() || self.weather.kind == Kind::Starved {
+            return;
+        }
+        let agent = &self.agents[number];
+        let mut wrong = None;
+        // What cannot be read is none of the agent's.
+        let _ = packet::unpack(plain, &mut |kind, body| {
+            if kind == MessageType::Suspect
+                && let Ok(claim) = decode::<Suspect<'_>>(body)
+                && claim.from == *agent.name
+                && self.agents.iter().any(|a| a.name == claim.node && a.fate == Fate::Up)
+            {
+                wrong = Some(format!("calm: {} suspects {}", agent.name, claim.node));
+            }
+        });
+        if let Some(wrong) = wrong {
+            self.violation(wrong);
+        }
+    }
+
     /// Who crashed in calm weather is found in time by all who knew it.
     pub(super) fn check_found(&mut self) {
-        if !self.weather.calm {
+        if !self.weather.calm() {
             return;
         }
         let patience = found_within(self.agents.len());
@@ -201,8 +227,9 @@ impl Network {
 
     /// Why the agents that are up do not agree yet, if they do not.
     pub(super) fn disagreement(&self) -> Option<String> {
-        let up = || self.agents.iter().filter(|agent| agent.is_up());
-        for of in &self.agents {
+        let agents = || self.agents.iter().filter(|agent| agent.twin_of.is_none());
+        let up = || agents().filter(|agent| agent.is_up());
+        for of in agents() {
             let mut seen = MemberStatus::NONE;
             for by in up() {
                 let status = by.sees(&of.name);
@@ -250,8 +277,7 @@ impl Network {
 }
 
 fn tag(by: &Agent, of: &str) -> Option<String> {
-    let mut members = by.serf.iter().flat_map(gossip::serf::Serf::members);
-    members.find(|member| member.name == of)?.tags.get("tag").cloned()
+    by.serf.as_ref()?.member(of)?.tags.get("tag").cloned()
 }
 
 /// Whether a status is that of a member that is there.

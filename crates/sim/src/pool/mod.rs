@@ -5,16 +5,22 @@
 //! simulated, and time is virtual. What is checked:
 //! * while it runs: an event is delivered once, and not again after a restart with the file of the
 //!   earlier life; Lamport clocks and incarnations only grow; a refuted death does not count; what
-//!   a push/pull tells as left is not taken in;
-//! * in calm weather: nobody who is there is taken for failed, and who crashed is found in time;
+//!   a push/pull tells as left is not taken in; a query comes once, to those whom it is for, and what
+//!   its asker hears was answered; keys that were told as kept are kept;
+//! * in calm weather: nobody who is there is suspected, also where one pair of agents cannot reach
+//!   each other; who crashed is found in time; answers come, if need be over others; of two with one
+//!   name the later one gives up; who is not starved is not taken for failed by others of these;
 //! * after the last fault, in bounded time: all agree who is alive, failed and left, know the
-//!   latest tags, and have every event.
+//!   latest tags, and have every event, whatever was done to the keys meanwhile.
 
 mod agent;
 mod bug;
 mod checker;
+mod keys;
+mod names;
 mod nemesis;
 mod network;
+mod queries;
 mod weather;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +33,7 @@ pub use bug::Bug;
 /// What to simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scenario {
-    /// Agents, 3 to 60.
+    /// Agents, 3 to 200.
     pub agents: u8,
     /// The mistake to make, if any.
     pub bug: Option<Bug>,
@@ -60,6 +66,20 @@ pub struct Counts {
     pub delivered: u64,
     /// Members declared failed, by each who did.
     pub failed: u64,
+    /// Of these, in calm weather, those who were starved or were so declared by who was.
+    pub starved_failures: u64,
+    /// Cuts of single ways.
+    pub one_way: u64,
+    /// Queries asked.
+    pub queries: u64,
+    /// Answers that came.
+    pub answers: u64,
+    /// Agents with a name that was taken.
+    pub twins: u64,
+    /// Changes of keys that were ordered.
+    pub key_operations: u64,
+    /// Keys that took the place of another one everywhere.
+    pub rotations: u64,
     /// Seconds until all agreed; the longest, when added.
     pub healing: u64,
 }
@@ -79,6 +99,13 @@ impl Counts {
         self.events += other.events;
         self.delivered += other.delivered;
         self.failed += other.failed;
+        self.starved_failures += other.starved_failures;
+        self.one_way += other.one_way;
+        self.queries += other.queries;
+        self.answers += other.answers;
+        self.twins += other.twins;
+        self.key_operations += other.key_operations;
+        self.rotations += other.rotations;
         self.healing = self.healing.max(other.healing);
     }
 }

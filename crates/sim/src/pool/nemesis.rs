@@ -8,7 +8,10 @@ use types::member::MemberStatus;
 use super::agent::Fate;
 use super::checker::Sent;
 use super::network::{Arrival, Heard, Network};
-use super::weather::{CALM, Fault, HEALING, STAYING};
+use super::weather::{CALM, Fault, HEALING, Kind, STAYING};
+
+/// A probe is over within this, if nobody is unwell.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// Between looks at what only shows over time.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,11 +26,20 @@ impl Network {
         }
         self.run_until(self.now + CALM);
         self.rough = true;
+        if self.weather.kind == Kind::Starved {
+            for _ in 0..self.agents.len().div_ceil(4) {
+                let agent = self.rng.usize(0..self.agents.len());
+                self.agents[agent].starved = true;
+            }
+            let starved = (0..self.agents.len()).filter(|agent| self.agents[*agent].starved);
+            starved.collect::<Vec<_>>().into_iter().for_each(|agent| self.starve(agent));
+        }
         let end = self.now + self.weather.duration;
         let mut next = self.now;
         while self.now < end {
             self.run_until((self.now + LOOK).min(end));
             self.check_found();
+            self.check_twins();
             while next <= self.now {
                 let fault = self.weather.next_fault(&mut self.rng);
                 self.strike(fault);
@@ -39,17 +51,32 @@ impl Network {
         self.agree();
     }
 
+    /// An agent that gets too little of the processor stands still for a while, then works for a
+    /// moment.
+    pub(super) fn starve(&mut self, agent: usize) {
+        if !self.rough {
+            return;
+        }
+        let stop = Duration::from_millis(self.rng.u64(1..=self.weather.stop));
+        let work = Duration::from_millis(self.rng.u64(20..self.weather.work));
+        self.agents[agent].frozen_until = Some(self.now + stop);
+        self.add(stop + work, Arrival::Stop { agent });
+    }
+
     fn heal(&mut self) {
         self.rough = false;
+        self.cuts.clear();
         self.say(format_args!("all heals"));
         for number in 0..self.agents.len() {
             let agent = &mut self.agents[number];
             agent.side = 0;
-            agent.frozen_until = agent.frozen_until.filter(|until| *until <= self.now);
-            if !self.weather.calm && self.rng.bool() {
+            if !self.weather.calm() && self.rng.bool() {
                 self.restart(number);
             }
         }
+        // Whoever stands still does so to the end, and what waits for it is late.
+        let thaws = self.agents.iter().filter_map(|agent| agent.frozen_until).max();
+        self.run_until(thaws.map_or(self.now, |thaws| thaws.max(self.now)));
     }
 
     /// Waits until all agree, and sees that it stays so.
@@ -71,7 +98,8 @@ impl Network {
     }
 
     /// A random agent with that property; never the first, at which the others join.
-    fn some(&mut self, is: impl Fn(&super::agent::Agent) -> bool) -> Option<usize> {
+    pub(super) fn some(&mut self, is: impl Fn(&super::agent::Agent) -> bool) -> Option<usize> {
+        let is = |agent: &super::agent::Agent| agent.twin_of.is_none() && is(agent);
         let fit = (1..self.agents.len()).filter(|number| is(&self.agents[*number]));
         let fit: Vec<usize> = fit.collect();
         self.rng.choice(fit)
@@ -139,10 +167,48 @@ impl Network {
                 self.counts.freezes += 1;
                 self.act(agent, "freezes");
             }
+            Fault::Query => self.ask(),
+            Fault::Keys => {
+                if self.weather.keys {
+                    self.rotate_keys();
+                }
+            }
+            Fault::OneWay => {
+                self.cuts.clear();
+                if self.rng.bool() {
+                    let share = self.rng.f64() / 2.0;
+                    let all = 0..self.agents.len();
+                    let pairs = all.clone().flat_map(|from| all.clone().map(move |to| (from, to)));
+                    let cut = pairs.filter(|(from, to)| from != to && self.rng.f64() < share);
+                    self.cuts = cut.collect();
+                    self.counts.one_way += 1;
+                }
+                self.say(format_args!("{} ways are cut", self.cuts.len()));
+            }
+            Fault::Pair => self.cut_pair(),
+            Fault::Twin => self.add_twin(),
         }
     }
 
-    fn act(&mut self, agent: usize, what: &str) {
+    /// Cuts a pair, or ends a cut; seldom enough that a probe meets no more than one of them.
+    fn cut_pair(&mut self) {
+        if self.now < self.pair_changed + PROBE {
+            return;
+        }
+        self.pair_changed = self.now;
+        let (agents, both) = (self.agents.len(), self.rng.bool());
+        let a = self.rng.usize(0..agents);
+        let b = (a + self.rng.usize(1..agents)) % agents;
+        self.cuts = match self.cuts.is_empty() {
+            false => [].into(),
+            true if both => [(a, b), (b, a)].into(),
+            true => [(a, b)].into(),
+        };
+        self.counts.one_way += u64::from(!self.cuts.is_empty());
+        self.say(format_args!("cut: {:?}", self.cuts.clone()));
+    }
+
+    pub(super) fn act(&mut self, agent: usize, what: &str) {
         let name = self.agents[agent].name.clone();
         self.say(format_args!("{name} {what}"));
         self.settle(agent, Heard::Nothing);
@@ -150,16 +216,20 @@ impl Network {
 
     /// With its file or without, here or elsewhere.
     fn restart(&mut self, number: usize) {
-        if self.agents[number].is_up() || self.agents[number].fate == Fate::Unborn {
+        let agent = &self.agents[number];
+        if agent.is_up() || agent.fate == Fate::Unborn || agent.twin_of.is_some() {
             return;
         }
         self.counts.restarts += 1;
         if self.rng.u8(0..3) == 0 {
-            self.agents[number].file.clear();
+            let agent = &mut self.agents[number];
+            agent.file.clear();
+            (agent.keyring_file, agent.last_keyring) = (None, None);
         }
         if self.rng.u8(0..4) == 0 {
             self.counts.moves += 1;
             let agent = &mut self.agents[number];
+            self.places.remove(&agent.address);
             if let std::net::IpAddr::V4(ip) = agent.address.ip() {
                 let [a, b, generation, host] = ip.octets();
                 let ip = [a, b, generation.wrapping_add(1), host];
