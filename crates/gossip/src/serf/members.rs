@@ -17,12 +17,14 @@
 //! Here nobody makes up times. What a push/pull tells as left counts for a member that is gone:
 //! then it did not fail. A member that is there is leaving only if it says so itself, or an
 //! operator does, and whoever sees one leave for longer than that takes sends it the intent in
-//! which it believes ([`Core::ask_leaving`]). Who is there to hear that refutes it, and serf's
+//! which it believes ([`Members::asked_whether_they_leave`]). Who is there to hear that refutes it, and serf's
 //! members do so too. To others nothing of this shows but that the times do not grow.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use types::member::{Member, MemberStatus};
 use types::user_event::LamportTime;
 
@@ -101,6 +103,41 @@ impl Members {
     /// When a member is to be pruned.
     pub(super) fn next_prune(&self) -> Option<Instant> {
         self.pruning.values().min().copied()
+    }
+
+    /// Somebody knows that a member left; the latest intent of it that he knows has this time. The
+    /// member, if that says that it did not fail.
+    fn told_as_left(&mut self, name: &str, time: LamportTime) -> Option<Member> {
+        // Who is there knows better, and who is not known is not missed.
+        let known = self.known.get_mut(name)?;
+        let failed = known.member.status == MemberStatus::FAILED;
+        if failed && time >= known.status_time {
+            known.member.status = MemberStatus::LEFT;
+        }
+        if known.member.status != MemberStatus::LEFT {
+            return None;
+        }
+        known.status_time = time.max(known.status_time);
+        failed.then(|| known.member.clone())
+    }
+
+    /// What to send to others than `own` that are leaving for longer than that takes: the intent
+    /// that says so. Who is still there refutes it.
+    pub(super) fn asked_whether_they_leave(
+        &self,
+        own: &str,
+        now: Instant,
+        patience: Duration,
+    ) -> impl Iterator<Item = (SocketAddr, Bytes)> {
+        let known = self.known.iter().filter(move |(name, known)| {
+            known.member.status == MemberStatus::LEAVING
+                && known.going_since.is_some_and(|since| now - since > patience)
+                && *name != own
+        });
+        known.filter_map(|(name, known)| {
+            let leave = Leave { time: known.status_time, node: name.clone(), prune: false };
+            Some((address_of(&known.member)?, SerfMessage::Leave(leave).encode()))
+        })
     }
 
     /// Keeps an intent for a node that is not known. Whether it is news.
@@ -332,50 +369,18 @@ impl Core {
         let left: BTreeSet<&String> = left.iter().collect();
         for name in &left {
             let time = status_times.get(*name).copied().unwrap_or_default();
-            self.told_as_left(name, time);
+            self.clock.witness(time);
+            if **name == self.name {
+                // One past: what serf's members make of it is to be refuted too.
+                let leave = Leave { time: next(time), node: self.name.clone(), prune: false };
+                self.leave_intent(&leave);
+            } else if let Some(member) = self.members.told_as_left(name, time) {
+                self.changed(Change::Leave, true, member);
+            }
         }
         for (name, time) in status_times.iter().filter(|(name, _)| !left.contains(name)) {
             self.join_intent(&Join { time: *time, node: name.clone() });
         }
-    }
-
-    /// Somebody knows that a member left; the latest intent of it that he knows has this time.
-    fn told_as_left(&mut self, name: &str, time: LamportTime) {
-        self.clock.witness(time);
-        if name == self.name {
-            // One past: what serf's members make of it is to be refuted too.
-            let leave = Leave { time: next(time), node: name.to_owned(), prune: false };
-            self.leave_intent(&leave);
-            return;
-        }
-        // Who is there knows better, and who is not known is not missed.
-        let Some(known) = self.members.known.get_mut(name) else { return };
-        if known.member.status == MemberStatus::FAILED && time >= known.status_time {
-            known.member.status = MemberStatus::LEFT;
-            let member = known.member.clone();
-            known.status_time = time;
-            self.changed(Change::Leave, true, member);
-        } else if known.member.status == MemberStatus::LEFT {
-            known.status_time = time.max(known.status_time);
-        }
-    }
-
-    /// Sends members that are leaving for longer than that takes the intent that says so: who is
-    /// still there refutes it.
-    pub(super) fn ask_leaving(&mut self) {
-        let timings = &self.options.timings;
-        // The intent is passed on, then word of the end, then the member goes.
-        let patience = 2 * timings.broadcast_timeout + timings.leave_propagate_delay;
-        let known = self.members.known.iter().filter(|(name, known)| {
-            known.member.status == MemberStatus::LEAVING
-                && known.going_since.is_some_and(|since| self.now - since > patience)
-                && **name != self.name
-        });
-        let asked = known.filter_map(|(name, known)| {
-            let leave = Leave { time: known.status_time, node: name.clone(), prune: false };
-            Some((address_of(&known.member)?, SerfMessage::Leave(leave).encode()))
-        });
-        self.sends.extend(asked);
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use types::member::MemberStatus;
 
 use super::Serf;
-use super::core::Phase;
+use super::core::{Core, Phase};
 use super::options::Timings;
 use super::queries::address_of;
 use super::report::{Measure, Report};
@@ -50,11 +50,16 @@ impl Serf {
             self.core.reap();
         }
         if reconnect && self.core.phase == Phase::Alive {
-            self.core.ask_leaving();
+            let core = &mut self.core;
+            let timings = &core.options.timings;
+            // The intent is passed on, then word of the end, then the member goes.
+            let patience = 2 * timings.broadcast_timeout + timings.leave_propagate_delay;
+            let asked = core.members.asked_whether_they_leave(&core.name, now, patience);
+            core.sends.extend(asked);
             self.reconnect();
         }
         if check {
-            self.check_queues();
+            check_queues(&mut self.core);
         }
     }
 
@@ -78,26 +83,25 @@ impl Serf {
             self.reconnect_to(name, address);
         }
     }
+}
 
-    /// Drops messages of queues that are too long, those that were passed on most often first.
-    fn check_queues(&mut self) {
-        let core = &mut self.core;
-        let limit = core.options.limits.queue_depth.max(2 * core.members.known.len());
-        let queues = [
-            ("Intent", &mut core.intent_queue),
-            ("Event", &mut core.event_queue),
-            ("Query", &mut core.query_queue),
-        ];
-        let mut depths = Vec::new();
-        for (name, queue) in queues {
-            depths.push((name, queue.len()));
-            queue.prune(limit);
-        }
-        for (queue, depth) in depths {
-            self.core.measure(Measure::QueueDepth(queue, depth));
-            if depth > limit {
-                self.core.report(Report::QueueTooLong { queue, depth, limit });
-            }
+/// Drops messages of queues that are too long, those that were passed on most often first.
+fn check_queues(core: &mut Core) {
+    let limit = core.options.limits.queue_depth.max(2 * core.members.known.len());
+    let queues = [
+        ("Intent", &mut core.intent_queue),
+        ("Event", &mut core.event_queue),
+        ("Query", &mut core.query_queue),
+    ];
+    let mut depths = Vec::new();
+    for (name, queue) in queues {
+        depths.push((name, queue.len()));
+        queue.prune(limit);
+    }
+    for (queue, depth) in depths {
+        core.measure(Measure::QueueDepth(queue, depth));
+        if depth > limit {
+            core.report(Report::QueueTooLong { queue, depth, limit });
         }
     }
 }
