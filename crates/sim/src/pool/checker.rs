@@ -160,7 +160,7 @@ impl Network {
     /// What an agent says of itself, it says with incarnations that do not go back, and higher
     /// than those in which it heard that it is suspected or gone.
     pub(super) fn check_own_claims(&mut self, number: usize, plain: &Bytes) {
-        self.check_own_suspicions(number, plain);
+        check_own_suspicions(self, number, plain);
         let agent = &mut self.agents[number];
         let (mut back, mut weak) = (None, false);
         // What cannot be read is none of the agent's.
@@ -183,28 +183,6 @@ impl Network {
         if let Some((before, now)) = back {
             let name = agent.name.clone();
             self.violation(format!("incarnations grow: {name} from {before} to {now}"));
-        }
-    }
-
-    /// In calm weather nobody suspects who is there; not even if one way to it is cut.
-    fn check_own_suspicions(&mut self, number: usize, plain: &Bytes) {
-        if !self.weather.calm() || self.weather.kind == Kind::Starved {
-            return;
-        }
-        let agent = &self.agents[number];
-        let mut wrong = None;
-        // What cannot be read is none of the agent's.
-        let _ = packet::unpack(plain, &mut |kind, body| {
-            if kind == MessageType::Suspect
-                && let Ok(claim) = decode::<Suspect<'_>>(body)
-                && claim.from == *agent.name
-                && self.agents.iter().any(|a| a.name == claim.node && a.fate == Fate::Up)
-            {
-                wrong = Some(format!("calm: {} suspects {}", agent.name, claim.node));
-            }
-        });
-        if let Some(wrong) = wrong {
-            self.violation(wrong);
         }
     }
 
@@ -273,6 +251,28 @@ impl Network {
         });
         let mut missing = promised.filter(|(event, _)| !agent.heard.contains_key(&(*event as u32)));
         missing.next().map(|(event, _)| format!("{} has not had event {event}", agent.name))
+    }
+}
+
+/// In calm weather nobody suspects who is there; not even if one way to it is cut.
+fn check_own_suspicions(network: &mut Network, number: usize, plain: &Bytes) {
+    if !network.weather.calm() || network.weather.kind == Kind::Starved {
+        return;
+    }
+    let agent = &network.agents[number];
+    let mut wrong = None;
+    // What cannot be read is none of the agent's.
+    let _ = packet::unpack(plain, &mut |kind, body| {
+        if kind == MessageType::Suspect
+            && let Ok(claim) = decode::<Suspect<'_>>(body)
+            && claim.from == *agent.name
+            && network.agents.iter().any(|a| a.name == claim.node && a.fate == Fate::Up)
+        {
+            wrong = Some(format!("calm: {} suspects {}", agent.name, claim.node));
+        }
+    });
+    if let Some(wrong) = wrong {
+        network.violation(wrong);
     }
 }
 

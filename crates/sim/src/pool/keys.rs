@@ -37,90 +37,88 @@ impl Agent {
     }
 }
 
-impl Network {
-    /// The keys with which an agent starts: those of its file, and if they are not those of the
-    /// pool, the operator gives it these.
-    pub(super) fn keys_for(&mut self, number: usize) -> Option<Keyring> {
-        if !self.weather.keys {
-            return None;
-        }
-        let agent = &self.agents[number];
-        let file = agent.keyring_file.as_ref();
-        let kept = file.and_then(|file| read_keyring_file(file.as_bytes()).ok());
-        if agent.last_keyring.is_some() && kept != agent.last_keyring {
-            let name = agent.name.clone();
-            self.violation(format!("keys: {name} forgot what it had said it would keep"));
-        }
-        let up = self.agents.iter().filter(|agent| agent.is_up());
-        let rings: Vec<&Keyring> = up.filter_map(Agent::keyring).collect();
-        let Some(first) = rings.first() else { return kept.or_else(|| key(1).map(Keyring::new)) };
-        let understand = |kept: &Keyring, ring: &Keyring| {
-            kept.keys().contains(ring.primary()) && ring.keys().contains(kept.primary())
-        };
-        if let Some(kept) = kept
-            && rings.iter().all(|ring| understand(&kept, ring))
-        {
-            return Some(kept);
-        }
-        let all = rings.iter().flat_map(|ring| ring.keys());
-        Keyring::from_keys(first.keys().iter().chain(all).cloned())
+/// The keys with which an agent starts: those of its file, and if they are not those of the
+/// pool, the operator gives it these.
+pub(super) fn keys_for(network: &mut Network, number: usize) -> Option<Keyring> {
+    if !network.weather.keys {
+        return None;
     }
-
-    /// The operator takes the next step.
-    pub(super) fn rotate_keys(&mut self) {
-        let Some(by) = self.some(|agent| agent.fate == Fate::Up && agent.joined) else { return };
-        let Some(operation) = self.next_step() else { return };
-        let relays = self.rng.u8(0..3);
-        self.counts.key_operations += 1;
-        let id = self.input(by, |serf, now| serf.operate_keys(&operation, relays, now));
-        let what = match operation {
-            KeyOperation::Install(_) => "installs",
-            KeyOperation::Use(_) => "uses",
-            _ => "removes",
-        };
-        match id {
-            Some(Ok(id)) => {
-                let life = self.agents[by].life;
-                self.rotation.ordered.push((by, life, id, operation));
-            }
-            Some(Err(error)) => self.violation(format!("keys: {error}")),
-            None => {}
-        }
-        let latest = self.rotation.latest;
-        self.act(by, &format!("{what} a key on the way to key {latest}"));
+    let agent = &network.agents[number];
+    let file = agent.keyring_file.as_ref();
+    let kept = file.and_then(|file| read_keyring_file(file.as_bytes()).ok());
+    if agent.last_keyring.is_some() && kept != agent.last_keyring {
+        let name = agent.name.clone();
+        network.violation(format!("keys: {name} forgot what it had said it would keep"));
     }
-
-    fn next_step(&mut self) -> Option<KeyOperation> {
-        let up = self.agents.iter().filter(|agent| agent.is_up());
-        let rings: Vec<&Keyring> = up.filter_map(Agent::keyring).collect();
-        let (old, new) = (key(self.rotation.latest - 1), key(self.rotation.latest)?);
-        let old = old.filter(|old| rings.iter().any(|ring| ring.keys().contains(old)));
-        if !rings.iter().all(|ring| ring.keys().contains(&new)) {
-            return Some(KeyOperation::Install(new));
-        }
-        if !rings.iter().all(|ring| *ring.primary() == new) {
-            return Some(KeyOperation::Use(new));
-        }
-        if let Some(old) = old {
-            return Some(KeyOperation::Remove(old));
-        }
-        self.rotation.latest += 1;
-        self.counts.rotations += 1;
-        key(self.rotation.latest).map(KeyOperation::Install)
+    let up = network.agents.iter().filter(|agent| agent.is_up());
+    let rings: Vec<&Keyring> = up.filter_map(Agent::keyring).collect();
+    let Some(first) = rings.first() else { return kept.or_else(|| key(1).map(Keyring::new)) };
+    let understand = |kept: &Keyring, ring: &Keyring| {
+        kept.keys().contains(ring.primary()) && ring.keys().contains(kept.primary())
+    };
+    if let Some(kept) = kept
+        && rings.iter().all(|ring| understand(&kept, ring))
+    {
+        return Some(kept);
     }
+    let all = rings.iter().flat_map(|ring| ring.keys());
+    Keyring::from_keys(first.keys().iter().chain(all).cloned())
+}
 
-    /// What is told as done everywhere is done by as many as there were.
-    pub(super) fn keys_done(&mut self, number: usize, id: OperationId, outcome: &Outcome) {
-        let Outcome::Keys(answers) = outcome else { return };
-        let life = self.agents[number].life;
-        let mut ordered = self.rotation.ordered.iter();
-        let found = ordered.find(|(by, of, what, _)| (*by, *of, *what) == (number, life, id));
-        let Some((.., KeyOperation::Install(key))) = found else { return };
-        let rings = self.agents.iter().filter_map(Agent::keyring);
-        let have = rings.filter(|ring| ring.keys().contains(key)).count();
-        if answers.error().is_none() && have < answers.nodes {
-            let told = answers.nodes;
-            self.violation(format!("keys: {told} installed one, but {have} have it"));
+/// The operator takes the next step.
+pub(super) fn rotate_keys(network: &mut Network) {
+    let Some(by) = network.some(|agent| agent.fate == Fate::Up && agent.joined) else { return };
+    let Some(operation) = next_step(network) else { return };
+    let relays = network.rng.u8(0..3);
+    network.counts.key_operations += 1;
+    let id = network.input(by, |serf, now| serf.operate_keys(&operation, relays, now));
+    let what = match operation {
+        KeyOperation::Install(_) => "installs",
+        KeyOperation::Use(_) => "uses",
+        _ => "removes",
+    };
+    match id {
+        Some(Ok(id)) => {
+            let life = network.agents[by].life;
+            network.rotation.ordered.push((by, life, id, operation));
         }
+        Some(Err(error)) => network.violation(format!("keys: {error}")),
+        None => {}
+    }
+    let latest = network.rotation.latest;
+    network.act(by, &format!("{what} a key on the way to key {latest}"));
+}
+
+fn next_step(network: &mut Network) -> Option<KeyOperation> {
+    let up = network.agents.iter().filter(|agent| agent.is_up());
+    let rings: Vec<&Keyring> = up.filter_map(Agent::keyring).collect();
+    let (old, new) = (key(network.rotation.latest - 1), key(network.rotation.latest)?);
+    let old = old.filter(|old| rings.iter().any(|ring| ring.keys().contains(old)));
+    if !rings.iter().all(|ring| ring.keys().contains(&new)) {
+        return Some(KeyOperation::Install(new));
+    }
+    if !rings.iter().all(|ring| *ring.primary() == new) {
+        return Some(KeyOperation::Use(new));
+    }
+    if let Some(old) = old {
+        return Some(KeyOperation::Remove(old));
+    }
+    network.rotation.latest += 1;
+    network.counts.rotations += 1;
+    key(network.rotation.latest).map(KeyOperation::Install)
+}
+
+/// What is told as done everywhere is done by as many as there were.
+pub(super) fn keys_done(network: &mut Network, number: usize, id: OperationId, outcome: &Outcome) {
+    let Outcome::Keys(answers) = outcome else { return };
+    let life = network.agents[number].life;
+    let mut ordered = network.rotation.ordered.iter();
+    let found = ordered.find(|(by, of, what, _)| (*by, *of, *what) == (number, life, id));
+    let Some((.., KeyOperation::Install(key))) = found else { return };
+    let rings = network.agents.iter().filter_map(Agent::keyring);
+    let have = rings.filter(|ring| ring.keys().contains(key)).count();
+    if answers.error().is_none() && have < answers.nodes {
+        let told = answers.nodes;
+        network.violation(format!("keys: {told} installed one, but {have} have it"));
     }
 }

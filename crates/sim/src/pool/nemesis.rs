@@ -9,6 +9,7 @@ use super::agent::Fate;
 use super::checker::Sent;
 use super::network::{Arrival, Heard, Network};
 use super::weather::{CALM, Fault, HEALING, Kind, STAYING};
+use super::{keys, names, queries};
 
 /// A probe is over within this, if nobody is unwell.
 const PROBE: Duration = Duration::from_secs(2);
@@ -32,14 +33,14 @@ impl Network {
                 self.agents[agent].starved = true;
             }
             let starved = (0..self.agents.len()).filter(|agent| self.agents[*agent].starved);
-            starved.collect::<Vec<_>>().into_iter().for_each(|agent| self.starve(agent));
+            starved.collect::<Vec<_>>().into_iter().for_each(|agent| starve(self, agent));
         }
         let end = self.now + self.weather.duration;
         let mut next = self.now;
         while self.now < end {
             self.run_until((self.now + LOOK).min(end));
             self.check_found();
-            self.check_twins();
+            names::check_twins(self);
             while next <= self.now {
                 let fault = self.weather.next_fault(&mut self.rng);
                 self.strike(fault);
@@ -49,18 +50,6 @@ impl Network {
         }
         self.heal();
         self.agree();
-    }
-
-    /// An agent that gets too little of the processor stands still for a while, then works for a
-    /// moment.
-    pub(super) fn starve(&mut self, agent: usize) {
-        if !self.rough {
-            return;
-        }
-        let stop = Duration::from_millis(self.rng.u64(1..=self.weather.stop));
-        let work = Duration::from_millis(self.rng.u64(20..self.weather.work));
-        self.agents[agent].frozen_until = Some(self.now + stop);
-        self.add(stop + work, Arrival::Stop { agent });
     }
 
     fn heal(&mut self) {
@@ -167,10 +156,10 @@ impl Network {
                 self.counts.freezes += 1;
                 self.act(agent, "freezes");
             }
-            Fault::Query => self.ask(),
+            Fault::Query => queries::ask(self),
             Fault::Keys => {
                 if self.weather.keys {
-                    self.rotate_keys();
+                    keys::rotate_keys(self);
                 }
             }
             Fault::OneWay => {
@@ -185,27 +174,9 @@ impl Network {
                 }
                 self.say(format_args!("{} ways are cut", self.cuts.len()));
             }
-            Fault::Pair => self.cut_pair(),
-            Fault::Twin => self.add_twin(),
+            Fault::Pair => cut_pair(self),
+            Fault::Twin => names::add_twin(self),
         }
-    }
-
-    /// Cuts a pair, or ends a cut; seldom enough that a probe meets no more than one of them.
-    fn cut_pair(&mut self) {
-        if self.now < self.pair_changed + PROBE {
-            return;
-        }
-        self.pair_changed = self.now;
-        let (agents, both) = (self.agents.len(), self.rng.bool());
-        let a = self.rng.usize(0..agents);
-        let b = (a + self.rng.usize(1..agents)) % agents;
-        self.cuts = match self.cuts.is_empty() {
-            false => [].into(),
-            true if both => [(a, b), (b, a)].into(),
-            true => [(a, b)].into(),
-        };
-        self.counts.one_way += u64::from(!self.cuts.is_empty());
-        self.say(format_args!("cut: {:?}", self.cuts.clone()));
     }
 
     pub(super) fn act(&mut self, agent: usize, what: &str) {
@@ -255,4 +226,34 @@ impl Network {
         self.input(by, |serf, now| serf.force_leave(&name, false, now));
         self.act(by, &format!("has {name} leave"));
     }
+}
+
+/// An agent that gets too little of the processor stands still for a while, then works for a
+/// moment.
+pub(super) fn starve(network: &mut Network, agent: usize) {
+    if !network.rough {
+        return;
+    }
+    let stop = Duration::from_millis(network.rng.u64(1..=network.weather.stop));
+    let work = Duration::from_millis(network.rng.u64(20..network.weather.work));
+    network.agents[agent].frozen_until = Some(network.now + stop);
+    network.add(stop + work, Arrival::Stop { agent });
+}
+
+/// Cuts a pair, or ends a cut; seldom enough that a probe meets no more than one of them.
+fn cut_pair(network: &mut Network) {
+    if network.now < network.pair_changed + PROBE {
+        return;
+    }
+    network.pair_changed = network.now;
+    let (agents, both) = (network.agents.len(), network.rng.bool());
+    let a = network.rng.usize(0..agents);
+    let b = (a + network.rng.usize(1..agents)) % agents;
+    network.cuts = match network.cuts.is_empty() {
+        false => [].into(),
+        true if both => [(a, b), (b, a)].into(),
+        true => [(a, b)].into(),
+    };
+    network.counts.one_way += u64::from(!network.cuts.is_empty());
+    network.say(format_args!("cut: {:?}", network.cuts.clone()));
 }

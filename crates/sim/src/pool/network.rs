@@ -16,10 +16,10 @@ use gossip::wire::{Progress, Security, StreamMessage, StreamReader};
 use super::agent::{Agent, Fate};
 use super::bug::{self, Bug};
 use super::checker::Sent;
-use super::keys::Rotation;
-use super::queries::Asked;
+use super::keys::{self, Rotation};
+use super::queries::{self, Asked};
 use super::weather::{Kind, Weather};
-use super::{Counts, Scenario};
+use super::{Counts, Scenario, names, nemesis};
 use crate::clock::{Time, nanoseconds};
 use crate::world::Trace;
 
@@ -186,7 +186,7 @@ impl Network {
             self.now = self.now.max(at);
             let frozen = self.agents[arrival.to()].frozen_until;
             if let Arrival::Stop { agent } = arrival {
-                self.starve(agent);
+                nemesis::starve(self, agent);
             } else if let Some(thaws) = frozen.filter(|thaws| *thaws > self.now) {
                 self.defer(thaws, arrival);
             } else {
@@ -250,7 +250,7 @@ impl Network {
             Arrival::Respond { agent, life, query } => {
                 if self.is_life(agent, life) {
                     let (place, query) = self.unanswered[query].clone();
-                    self.answer(agent, place, &query);
+                    queries::answer(self, agent, place, &query);
                     self.settle(agent, Heard::Nothing);
                 }
             }
@@ -263,7 +263,7 @@ impl Network {
         if self.agents[number].is_up() {
             return;
         }
-        let keyring = self.keys_for(number);
+        let keyring = keys::keys_for(self, number);
         let agent = &mut self.agents[number];
         // Elsewhere who comes back at another address would give up for its own former life.
         let resolves = self.weather.kind == Kind::Twins;
@@ -380,7 +380,7 @@ impl Network {
                     let from = number;
                     self.add(takes, Arrival::Request { to, from, life, id, message, answered });
                 }
-                Action::Event(Event::Query(query)) => self.query_came(number, &query),
+                Action::Event(Event::Query(query)) => queries::query_came(self, number, &query),
                 Action::Event(event) => self.check_event(number, &event, heard),
                 Action::Completed(id, outcome) => match outcome {
                     Outcome::Joined(joined) if joined.contacted == 0 => {
@@ -392,8 +392,8 @@ impl Network {
                         self.agents[number].fate = Fate::Left;
                     }
                     outcome => {
-                        self.answer_came(number, id, &outcome);
-                        self.keys_done(number, id, &outcome);
+                        queries::answer_came(self, number, id, &outcome);
+                        keys::keys_done(self, number, id, &outcome);
                     }
                 },
                 Action::Snapshot(write) => self.agents[number].write(write),
@@ -403,7 +403,7 @@ impl Network {
                     }
                     self.input(number, |serf, now| serf.handle_persisted(change, Ok(()), now));
                 }
-                Action::Shutdown => self.give_up(number),
+                Action::Shutdown => names::give_up(self, number),
                 Action::Report(_) | Action::Measure(_) => {}
             }
         }
