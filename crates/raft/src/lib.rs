@@ -44,7 +44,9 @@
 //! Ours alone, and invisible to others: the lease counts from when the answered request was *sent*,
 //! a restarted server gives no vote for the length of a lease, and the lease is void once a
 //! transfer was tried; the order to campaign is obeyed only of the present leader; a follower that
-//! is back is tried at once; a sole voter campaigns at once and without pre-vote; a heartbeat's
+//! is back is tried at once; a sole voter campaigns at once and without pre-vote; when the
+//! leader's process is known to have ended, voters wait only until its lease for reads, which is
+//! half of the one above, must be over ([`Core::handle_peer_down`]); a heartbeat's
 //! answer does not wait for entries to be durable; the commit index is sent only to those who do
 //! not know it; entries are applied only once they are durable here too; a wrong peer that would
 //! have a committed entry removed, or that claims a led term, is refused.

@@ -13,7 +13,7 @@ pub struct Options {
     /// leadership transfer.
     pub election_timeout: Duration,
     /// A leader that has not been in contact with a quorum for this long steps down. Must not
-    /// be above `heartbeat_timeout`.
+    /// be above `heartbeat_timeout`. See also [`Options::read_lease`].
     pub leader_lease_timeout: Duration,
     /// An idle leader tells followers of the commit index after a random time in `[x, 2x)`.
     pub commit_timeout: Duration,
@@ -57,6 +57,19 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How long after a quorum was in contact a leader answers reads without asking again:
+    /// half of the time after which it would step down, and longer than the time between two
+    /// heartbeats.
+    pub fn read_lease(&self) -> Duration {
+        self.leader_lease_timeout / 2
+    }
+
+    /// How long after it heard a leader, whose process is said to have ended, a server may have
+    /// another: longer than [`Options::read_lease`], by a fifth, as clocks are not equal.
+    pub fn early_vote(&self) -> Duration {
+        self.leader_lease_timeout * 3 / 5
+    }
+
     /// The base values times `performance.raft_multiplier`, 1 to 10 (Consul's default is 5).
     pub fn with_multiplier(multiplier: u32) -> Self {
         let base = Options::default();

@@ -53,6 +53,18 @@ pub(crate) struct Follower {
     /// When a leader was heard, or a vote given.
     pub(crate) last_contact: Option<Instant>,
     pub(crate) deadline: Instant,
+    /// The leader's process is said to have ended, and nothing was heard of it since.
+    pub(crate) leader_down: bool,
+}
+
+impl Follower {
+    pub(crate) fn of(
+        leader: Option<ServerId>,
+        last_contact: Option<Instant>,
+        deadline: Instant,
+    ) -> Self {
+        Self { leader, last_contact, deadline, leader_down: false }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,6 +77,8 @@ pub(crate) struct Candidate {
     pub(crate) phase: Phase,
     pub(crate) granted: BTreeSet<ServerId>,
     pub(crate) deadline: Instant,
+    /// Until then rounds are short: the leader's process has ended, so that somebody has to win.
+    pub(crate) hurries_until: Option<Instant>,
     /// Answers to requests before this one are of an earlier round.
     pub(crate) first_request: RequestId,
     /// The write that makes its vote for itself durable; until then that vote does not count.

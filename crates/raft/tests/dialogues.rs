@@ -112,6 +112,10 @@ fn ask(cluster: &mut Cluster, words: &[&str], n: impl Fn(usize) -> u8) {
             let valid = cluster.with(n(1), |core, now| core.lease_valid(now));
             let _ = writeln!(cluster.out, "{}", valid.unwrap());
         }
+        "down" => {
+            let ended = id(n(2));
+            let _ = cluster.with(n(1), |core, now| core.handle_peer_down(&ended, now));
+        }
         "step-down" => drop(cluster.with(n(1), |core, now| core.step_down(now))),
         "snapshot" => {
             let index = cluster.snapshot(n(1));

@@ -22,6 +22,8 @@ enum Step {
     Snapshot(u8),
     Change(u8, bool),
     Transfer(u8),
+    /// The first is told, truly or not, that the other one's process has ended.
+    Down(u8, u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -38,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => n().prop_map(Step::Snapshot),
         1 => (n(), any::<bool>()).prop_map(|(n, vote)| Step::Change(n, vote)),
         1 => n().prop_map(Step::Transfer),
+        3 => (n(), n()).prop_map(|(n, ended)| Step::Down(n, ended)),
     ]
 }
 
@@ -76,6 +79,9 @@ fn take(cluster: &mut Cluster, step: Step, count: usize) {
                 false => Change::DemoteVoter { id },
             };
             let _ = cluster.with(n, |core, now| core.change_membership(&change, None, now));
+        }
+        Step::Down(n, ended) => {
+            cluster.with(n, |core, now| core.handle_peer_down(&cluster::id(ended), now));
         }
         Step::Transfer(n) => {
             let _ = cluster.with(n, |core, now| core.transfer_leadership(None, now));

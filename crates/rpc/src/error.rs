@@ -44,6 +44,11 @@ pub enum RpcError {
 const ENDS: [&str; 3] = ["EOF", "stream closed", "session shutdown"];
 
 impl RpcError {
+    /// Whether there is a machine at the address, and nobody listens at the port.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, RpcError::Connect(text) if text.ends_with(": connection refused"))
+    }
+
     /// Whether the other side went away: the connection is of no use any more, and a read
     /// may be asked again elsewhere.
     pub fn is_eof_like(&self) -> bool {
@@ -58,6 +63,15 @@ impl RpcError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_connection_is_known_as_such() {
+        let refused =
+            RpcError::Connect("dial tcp <nil>->[::1]:8300: connect: connection refused".into());
+        assert!(refused.is_refused());
+        assert!(!RpcError::Connect("dial tcp <nil>->[::1]:8300: i/o timeout".into()).is_refused());
+        assert!(!RpcError::Remote("dial tcp: connection refused".into()).is_refused());
+    }
 
     #[test]
     fn texts_are_those_that_programs_match_on() {

@@ -158,7 +158,10 @@ impl Dial for RaftDial {
         };
         Box::pin(async move {
             let stream = self.pool.open(&server, Protocol::Raft).await;
-            let stream = stream.map_err(|error| io::Error::other(error.to_string()))?;
+            let stream = stream.map_err(|error| match error.is_refused() {
+                true => io::Error::new(io::ErrorKind::ConnectionRefused, error.to_string()),
+                false => io::Error::other(error.to_string()),
+            })?;
             Ok(Box::new(stream) as raft_transport::BoxedStream)
         })
     }

@@ -4,10 +4,11 @@
 //!
 //! A read under the lease is right as long as no other server can win an election while a leader
 //! takes its lease for valid. A voter that confirmed the lease gives no vote to another before
-//! its own heartbeat timeout is over, which is twice the lease, or, after a restart, before the
-//! length of a lease. So with clocks that never leap the design allows
+//! its own heartbeat timeout is over, or, after a restart, before the length of a lease, or, if it
+//! is told that the leader's process has ended, before six tenths of that. Reads are answered for
+//! half of it. So with clocks that never leap the design allows
 //!
-//! * a voter's clock up to twice as fast as the leader's, while neither restarts;
+//! * a voter's clock faster than the leader's by a fifth, while neither restarts;
 //! * over the time of a lease, a voter's clock ahead of the leader's by no more than a restart
 //!   takes.
 //!

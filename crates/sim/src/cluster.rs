@@ -160,6 +160,12 @@ impl Cluster {
                     Ok(())
                 });
             }
+            Event::PeerDown { at, ended } => {
+                self.servers[usize::from(at.0)].handle(world, |process, _| {
+                    process.core.handle_peer_down(&ended.id(), process.local);
+                    Ok(())
+                });
+            }
             Event::Inner { node, incarnation, what } => {
                 self.servers[usize::from(node.0)].inner(incarnation, &what, world);
             }
@@ -192,7 +198,7 @@ impl Cluster {
     fn unless_paused(&mut self, event: Event) -> Option<Event> {
         let node = match &event {
             Event::Deliver(packet) => packet.to,
-            Event::Failed { at, .. } => *at,
+            Event::Failed { at, .. } | Event::PeerDown { at, .. } => *at,
             Event::Inner { node, .. } => *node,
             Event::Request { to, .. } => *to,
             _ => return Some(event),

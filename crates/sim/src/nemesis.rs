@@ -70,7 +70,7 @@ impl Cluster {
             }
             11 => self.doom(node),
             12 => self.disturb_clock(node),
-            13 => self.time_out_early(node),
+            13 => self.alarm(node),
             FLOOD => self.flood(),
             _ => self.curse(),
         }
@@ -91,6 +91,19 @@ impl Cluster {
 
     fn crash(&mut self, node: Node, power: bool) {
         self.servers[usize::from(node.0)].crash(power, &mut self.world);
+        if !power {
+            self.tell_of_end(node);
+        }
+    }
+
+    /// Most of the others find that nobody listens any more where that server did.
+    fn tell_of_end(&mut self, ended: Node) {
+        for at in (0..self.servers.len() as u8).map(Node).filter(|at| *at != ended) {
+            if self.world.rng.u8(0..10) < 8 {
+                let wait = self.world.micros(100, 5_000);
+                self.world.schedule_in(wait, Event::PeerDown { at, ended });
+            }
+        }
     }
 
     fn crash_many(&mut self) {
@@ -278,7 +291,12 @@ impl Cluster {
         }
     }
 
-    fn time_out_early(&mut self, node: Node) {
+    /// A timer rings before its time, or others believe that the server has ended.
+    fn alarm(&mut self, node: Node) {
+        if self.world.rng.bool() {
+            self.say(format_args!("{node} is said to have ended"));
+            return self.tell_of_end(node);
+        }
         let server = &mut self.servers[usize::from(node.0)];
         if server.paused.is_none() {
             server.handle(&mut self.world, |process, _| {

@@ -96,6 +96,11 @@ pub(crate) enum Event {
         to: Node,
         request: RequestId,
     },
+    /// A server is told that the process of another has ended, truly or not.
+    PeerDown {
+        at: Node,
+        ended: Node,
+    },
     Inner {
         node: Node,
         incarnation: u64,

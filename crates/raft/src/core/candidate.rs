@@ -1,20 +1,24 @@
 //! Elections: thesis sections 3.4 and 9.6, leader stickiness as in 4.2.3.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Core;
 use crate::action::{Action, LossReason, WriteNumber};
 use crate::entry::{HardState, LogPosition, ServerId, Term};
 use crate::log::LogReader;
 use crate::message::{Body, RequestId, RequestPreVote, RequestVote, VoteResponse};
-use crate::role::{Candidate, Phase, Role};
+use crate::role::{Candidate, Follower, Phase, Role};
 
 impl<L: LogReader> Core<L> {
     /// A follower's timer: campaign if nothing was heard for long enough.
     pub(super) fn on_election_timeout(&mut self) {
         let patience = self.random_time(self.options.heartbeat_timeout);
-        let minimum = self.options.heartbeat_timeout;
         let now = self.now;
+        let minimum = match &self.role {
+            Role::Follower(follower) if follower.leader_down => self.options.early_vote(),
+            _ => self.options.heartbeat_timeout,
+        };
         let Role::Follower(follower) = &mut self.role else { return };
         if let Some(contact) = follower.last_contact
             && now < contact + minimum
@@ -31,6 +35,45 @@ impl<L: LogReader> Core<L> {
                 let term = self.hard.term;
                 self.actions.push_back(Action::LeaderChanged { term, leader: None });
             }
+        }
+    }
+
+    /// Sets the timer to when the lease of the leader, whose process has ended, is over. The
+    /// voters take turns, so that the first of them wins before the next one tries.
+    pub(super) fn on_peer_down(&mut self, peer: &ServerId) {
+        let turn = self.other_voters().iter().filter(|id| *id != peer && **id < self.id).count();
+        let turns = self.hurry() * u32::try_from(turn).unwrap_or(u32::MAX);
+        let jitter = self.random_time(self.hurry() / 4);
+        let (now, lease) = (self.now, self.options.early_vote());
+        let is_voter = self.configurations.latest.is_voter(&self.id);
+        let Role::Follower(follower) = &mut self.role else { return };
+        if !is_voter || follower.leader.as_ref() != Some(peer) || follower.leader_down {
+            return;
+        }
+        follower.leader_down = true;
+        let free = follower.last_contact.map_or(now, |contact| now.max(contact + lease));
+        let early = free + turns + jitter;
+        // One that would run out before is that of an earlier contact.
+        if !(free..early).contains(&follower.deadline) {
+            follower.deadline = early;
+        }
+    }
+
+    /// What a round takes with some haste: 50 ms at a heartbeat timeout of a second.
+    fn hurry(&self) -> Duration {
+        self.options.heartbeat_timeout / 20
+    }
+
+    /// Whether the leader that this server knows may still answer reads under its lease, for
+    /// all that is known here.
+    fn is_bound(&self, to: &ServerId) -> bool {
+        match &self.role {
+            Role::Follower(Follower { leader_down: true, last_contact: Some(contact), .. })
+                if self.now >= *contact + self.options.early_vote() =>
+            {
+                false
+            }
+            _ => self.leader().is_some_and(|leader| leader != to),
         }
     }
 
@@ -53,10 +96,24 @@ impl<L: LogReader> Core<L> {
     }
 
     fn candidate(&mut self, phase: Phase) -> Candidate {
+        let hurries_until = match &self.role {
+            Role::Follower(follower) if follower.leader_down => {
+                Some(self.now + self.options.election_timeout)
+            }
+            Role::Candidate(candidate) => candidate.hurries_until,
+            _ => None,
+        };
+        let hurries = hurries_until.is_some_and(|until| self.now < until);
+        let patience = match phase {
+            Phase::PreVote if hurries => self.hurry(),
+            Phase::Vote if hurries => self.hurry() * 4,
+            _ => self.options.election_timeout,
+        };
         Candidate {
             phase,
             granted: BTreeSet::new(),
-            deadline: self.now + self.random_time(self.options.election_timeout),
+            deadline: self.now + self.random_time(patience),
+            hurries_until,
             first_request: RequestId(self.last_request.0 + 1),
             own_vote: WriteNumber(0),
         }
@@ -133,8 +190,7 @@ impl<L: LogReader> Core<L> {
     fn refuses(&self, from: &ServerId, transfer: bool) -> bool {
         let latest = &self.configurations.latest;
         let stranger = !latest.servers.is_empty() && latest.server(from).is_none();
-        let sticky = self.leader().is_some_and(|leader| leader != from);
-        stranger || (!transfer && (sticky || self.now < self.quiet_until))
+        stranger || (!transfer && (self.is_bound(from) || self.now < self.quiet_until))
     }
 
     /// Whether that candidate may lead by its suffrage and its log.

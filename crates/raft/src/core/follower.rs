@@ -32,6 +32,9 @@ impl<L: LogReader> Core<L> {
         match &mut self.role {
             Role::Follower(follower) if !newer && follower.leader.as_ref() == Some(from) => {
                 follower.last_contact = Some(now);
+                if std::mem::take(&mut follower.leader_down) {
+                    self.arm_follower();
+                }
             }
             _ => self.become_follower(Some(from.clone()), LossReason::NewerTerm),
         }

@@ -223,7 +223,7 @@ impl<L: LogReader> Core<L> {
     pub fn lease_valid(&self, now: Instant) -> bool {
         let Role::Leader(leader) = &self.role else { return false };
         let (contacts, needed) = self.voter_contacts(leader);
-        let lease = self.options.leader_lease_timeout;
+        let lease = self.options.read_lease();
         let quorum = match needed.checked_sub(1) {
             None => true,
             Some(position) => contacts

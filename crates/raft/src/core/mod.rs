@@ -135,7 +135,7 @@ impl<L: LogReader> Core<L> {
             configurations: start.configurations,
             commit: snapshot_end.index,
             applied: snapshot_end.index,
-            role: Role::Follower(Follower { leader: None, last_contact: None, deadline: now }),
+            role: Role::Follower(Follower::of(None, None, now)),
             actions: VecDeque::new(),
             held: VecDeque::new(),
             written: WriteNumber(0),
@@ -228,6 +228,18 @@ impl<L: LogReader> Core<L> {
     pub fn handle_failure(&mut self, to: &ServerId, request: RequestId, now: Instant) {
         if self.tick(now) {
             self.on_request_failure(to, request);
+        }
+    }
+
+    /// The process of `peer` has ended, as far as can be told: its connections broke, and where
+    /// it listened nobody does. If it leads, the next leader is elected as soon as the lease
+    /// allows, without waiting for the heartbeat timeout.
+    ///
+    /// This may be wrong: nothing but time depends on it, and a message of that leader takes it
+    /// back.
+    pub fn handle_peer_down(&mut self, peer: &ServerId, now: Instant) {
+        if self.tick(now) {
+            self.on_peer_down(peer);
         }
     }
 
@@ -439,8 +451,7 @@ impl<L: LogReader> Core<L> {
         let known = self.leader().cloned();
         let term = self.hard.term;
         let last_contact = leader.is_some().then_some(self.now);
-        let fresh =
-            Role::Follower(Follower { leader: leader.clone(), last_contact, deadline: self.now });
+        let fresh = Role::Follower(Follower::of(leader.clone(), last_contact, self.now));
         match std::mem::replace(&mut self.role, fresh) {
             Role::Leader(lost) => {
                 self.leadership_lost(lost, reason);

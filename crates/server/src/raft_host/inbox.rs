@@ -84,6 +84,8 @@ pub(super) enum Input {
         to: ServerId,
         request: RequestId,
     },
+    /// The process of a server has ended, as far as can be told.
+    PeerDown(ServerId),
     /// A sync failed outside of the thread.
     Halt(Fatal),
     /// A snapshot that this server makes is durable, or failed.

@@ -62,6 +62,13 @@ impl Inlet {
         self.inbox.push_bounded(Input::Failure { to, request })
     }
 
+    /// The process of a server has ended, as far as can be told. `false` as for
+    /// [`Self::deliver`].
+    #[must_use]
+    pub fn peer_down(&self, id: ServerId) -> bool {
+        self.inbox.push_bounded(Input::PeerDown(id))
+    }
+
     /// Where a snapshot goes that another server sends.
     pub fn snapshots(&self) -> SnapshotStore {
         self.snapshots.clone()

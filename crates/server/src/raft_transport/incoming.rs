@@ -92,8 +92,9 @@ impl Incoming {
     ) {
         let (read, write) = tokio::io::split(stream);
         let (queue, answers) = mpsc::channel(READ_AHEAD);
+        let mut sender = None;
         let outcome = tokio::select! {
-            outcome = self.read_requests(read, from, queue) => outcome,
+            outcome = self.read_requests(read, from, queue, &mut sender) => outcome,
             outcome = self.write_answers(write, answers) => outcome,
         };
         match outcome {
@@ -108,6 +109,9 @@ impl Incoming {
                 tracing::error!(target: "agent.server.raft", %from, %error, "closed the connection of another server");
             }
         }
+        if let Some(sender) = sender {
+            self.shared.look_after(sender).await;
+        }
     }
 
     async fn read_requests(
@@ -115,13 +119,14 @@ impl Incoming {
         mut read: impl AsyncRead + Unpin,
         from: SocketAddr,
         queue: mpsc::Sender<Answer>,
+        sender: &mut Option<ServerId>,
     ) -> Result<(), Refusal> {
         let patience = self.shared.options.timeout;
         let (mut splitter, mut buffer) = (Splitter::requests(), BytesMut::new());
         loop {
             while let Some(request) = splitter.next(&mut buffer).map_err(LaneError::from)? {
                 let request = wire::decode_request(&request).map_err(LaneError::from)?;
-                let answer = self.take(request, from, &mut read, &mut buffer).await?;
+                let answer = self.take(request, from, &mut read, &mut buffer, sender).await?;
                 if queue.send(answer).await.is_err() {
                     return Ok(());
                 }
@@ -146,6 +151,7 @@ impl Incoming {
         from: SocketAddr,
         read: &mut (impl AsyncRead + Unpin),
         buffer: &mut BytesMut,
+        last_sender: &mut Option<ServerId>,
     ) -> Result<Answer, Refusal> {
         if !request.is_supported() {
             return Ok(Answer::Refused(wire::UNSUPPORTED_PROTOCOL.to_owned()));
@@ -153,6 +159,9 @@ impl Incoming {
         let sender = self.identify(&request, from)?;
         let members = self.shared.inlet.configuration();
         self.shared.whereabouts.hear(&sender, &request.address, &members);
+        if last_sender.as_ref() != Some(&sender) {
+            *last_sender = Some(sender.clone());
+        }
         let mut asked = Asked {
             at: Instant::now(),
             patience: self.shared.options.timeout,

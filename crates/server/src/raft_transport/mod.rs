@@ -11,7 +11,8 @@
 //! so old that they give no id are known by their address.
 //!
 //! Beyond what hashicorp/raft does: an answer that comes from another server than the one that
-//! was asked counts as none (an address may have found a new owner); and a server that closes
+//! was asked counts as none (an address may have found a new owner); when the leader's connection
+//! breaks and nobody listens any more where it did, the core is told so; and a server that closes
 //! the connection at the word of a pre-vote, but answers an empty AppendEntries, is one that
 //! knows no pre-votes, and does not stand in the way of an election.
 
@@ -36,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use raft::wire::Sender;
 use raft::{Body, Destination, Message, RequestId, ServerId};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
@@ -61,6 +62,11 @@ const QUEUE: usize = 8;
 /// A server that nothing was sent to for so long is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
+/// How often a leader is looked after whose connection ended; and for how long a connection to it
+/// that says nothing, as none of a live server does, has to last.
+const LOOKS: usize = 5;
+const LOOK: Duration = Duration::from_secs(1);
+
 /// A stream to another server.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
@@ -75,7 +81,8 @@ pub trait Dial: Send + Sync + 'static {
     /// address. The first byte, and TLS, are done with.
     ///
     /// # Errors
-    /// When there is no way to it.
+    /// When there is no way to it; of kind [`io::ErrorKind::ConnectionRefused`] if nobody listens
+    /// there.
     fn dial<'d>(
         &'d self,
         id: &'d ServerId,
@@ -213,6 +220,29 @@ impl Shared {
 
     fn deliver(&self, from: &ServerId, request: RequestId, body: Body) {
         let _ = self.inlet.deliver(from.clone(), Message { request, body });
+    }
+
+    /// A connection of `sender` has ended. If it is the leader's, and where it listened nobody
+    /// does any more, its process has ended, and there is nothing to wait for.
+    async fn look_after(&self, sender: ServerId) {
+        for _ in 0..LOOKS {
+            let leader = self.inlet.leader().filter(|leader| leader.id == sender);
+            let Some(leader) = leader else { return };
+            match self.connect(&sender, &leader.address).await {
+                // A process that ends closes one thing after the other.
+                Ok((mut stream, _)) => match timeout(LOOK, stream.read_u8()).await {
+                    Ok(_) => {}
+                    Err(_) => return,
+                },
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    tracing::warn!(target: "agent.server.raft", leader = %sender.0, "the leader's process has ended");
+                    // If the queue is full, the heartbeat timeout will tell.
+                    let _ = self.inlet.peer_down(sender);
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
     }
 
     /// Connects to a server, at the address that is known now. Tells that address, too.

@@ -19,7 +19,7 @@ use wal::{Disk, DiskError, DiskFile};
 use super::*;
 use crate::fsm::Fsm;
 use crate::raft_host::{
-    Change, HostOptions, MemDisk, ProposeError, RaftHost, RaftOptions, RaftStats,
+    Change, HostOptions, HostSettings, MemDisk, ProposeError, RaftHost, RaftOptions, RaftStats,
 };
 
 const RAFT_BYTE: u8 = 1;
@@ -318,6 +318,29 @@ async fn members_come_and_go_and_leadership_moves() {
     assert!(members.server(&nodes[0].id).is_none());
     let mut removed = nodes[0].host.watch_leadership();
     assert!(!*removed.borrow_and_update(), "who is removed does not lead");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_leaders_process_ends_nobody_waits_for_the_heartbeat_timeout() {
+    let cluster = Cluster::default();
+    let mut nodes = cluster.found(&["a", "b", "c"]).await;
+    let first = leader(&nodes).await;
+    nodes[first].put("before").await.expect("it leads");
+    all_have(&nodes, "before").await;
+    let old = nodes.remove(first);
+    for node in &nodes {
+        // Longer than this test waits for anything.
+        let raft = RaftOptions {
+            heartbeat_timeout: Duration::from_secs(61),
+            ..options(&node.id, node.address).raft
+        };
+        let snapshot_interval = Duration::from_secs(30);
+        node.host.set(HostSettings { raft, snapshot_interval }).expect("it runs");
+    }
+    old.stop().await;
+    let next = leader(&nodes).await;
+    nodes[next].put("after").await.expect("it leads");
+    all_have(&nodes, "after").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -288,6 +288,7 @@ impl Driver {
             Input::Settings(settings) => self.take_settings(*settings, now),
             Input::Message { from, message } => self.core.handle_message(from, message, now),
             Input::Failure { to, request } => self.core.handle_failure(&to, request, now),
+            Input::PeerDown(id) => self.core.handle_peer_down(&id, now),
             Input::SnapshotWritten(outcome) => self.snapshot_written(outcome, now)?,
             Input::Halt(fatal) => return Err(fatal),
             Input::SegmentPrepared(prepared) => {
