@@ -19,7 +19,6 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> anyhow::Result<ExitCode> {
     cargo(root, &["build", "--profile", "fast", "--package", "bench"])?;
     let mut command = Command::new(target.join("fast/bench"));
     command.current_dir(root);
-    command.arg("--json").arg(target.join("bench/results.json"));
     if !options.contains(&"--ours") {
         cargo(root, &["build", "--release", "--package", "cli"])?;
         command.arg("--ours").arg(target.join("release/consul"));

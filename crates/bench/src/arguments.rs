@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     pub(crate) results: PathBuf,
     /// What stands in the way of each promise not reached: lines of `row = text`.
     pub(crate) obstacles: PathBuf,
-    /// Everything measured, kept between runs so that one row can be repeated alone.
+    /// Everything measured, kept beside the table so that one row can be repeated alone.
     pub(crate) json: PathBuf,
 }
 
@@ -43,7 +43,7 @@ impl Arguments {
             serf: existing("SERF_0_10"),
             results: PathBuf::from("bench/RESULTS.md"),
             obstacles: PathBuf::from("bench/obstacles.txt"),
-            json: PathBuf::from("target/bench/results.json"),
+            json: PathBuf::from("bench/results.json"),
         };
         let mut words = words.into_iter();
         while let Some(word) = words.next() {
