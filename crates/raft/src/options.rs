@@ -70,6 +70,12 @@ impl Options {
         self.leader_lease_timeout * 3 / 5
     }
 
+    /// What a round of an election takes with some haste: 50 ms at a heartbeat timeout of a
+    /// second.
+    pub fn hurry(&self) -> Duration {
+        self.heartbeat_timeout / 20
+    }
+
     /// The base values times `performance.raft_multiplier`, 1 to 10 (Consul's default is 5).
     pub fn with_multiplier(multiplier: u32) -> Self {
         let base = Options::default();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use types::Index;
 
@@ -64,6 +64,11 @@ impl Follower {
         deadline: Instant,
     ) -> Self {
         Self { leader, last_contact, deadline, leader_down: false }
+    }
+
+    /// Whether its leader, whose process is said to have ended, cannot have a lease any more.
+    pub(crate) fn is_released(&self, now: Instant, lease: Duration) -> bool {
+        self.leader_down && self.last_contact.is_some_and(|contact| now >= contact + lease)
     }
 }
 

@@ -1,14 +1,14 @@
 //! Elections: thesis sections 3.4 and 9.6, leader stickiness as in 4.2.3.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::Instant;
 
 use super::Core;
 use crate::action::{Action, LossReason, WriteNumber};
 use crate::entry::{HardState, LogPosition, ServerId, Term};
 use crate::log::LogReader;
 use crate::message::{Body, RequestId, RequestPreVote, RequestVote, VoteResponse};
-use crate::role::{Candidate, Follower, Phase, Role};
+use crate::role::{Candidate, Phase, Role};
 
 impl<L: LogReader> Core<L> {
     /// A follower's timer: campaign if nothing was heard for long enough.
@@ -38,42 +38,30 @@ impl<L: LogReader> Core<L> {
         }
     }
 
-    /// Sets the timer to when the lease of the leader, whose process has ended, is over. The
-    /// voters take turns, so that the first of them wins before the next one tries.
-    pub(super) fn on_peer_down(&mut self, peer: &ServerId) {
-        let turn = self.other_voters().iter().filter(|id| *id != peer && **id < self.id).count();
-        let turns = self.hurry() * u32::try_from(turn).unwrap_or(u32::MAX);
-        let jitter = self.random_time(self.hurry() / 4);
-        let (now, lease) = (self.now, self.options.early_vote());
+    /// The process of `peer` has ended, as far as can be told: its connections broke, and where
+    /// it listened nobody does. If it leads, the next leader is elected as soon as the lease
+    /// allows, without waiting for the heartbeat timeout. The voters take turns, so that the
+    /// first of them wins before the next one tries.
+    ///
+    /// This may be wrong: nothing but time depends on it, and a message of that leader takes it
+    /// back.
+    pub fn handle_peer_down(&mut self, peer: &ServerId, now: Instant) {
         let is_voter = self.configurations.latest.is_voter(&self.id);
-        let Role::Follower(follower) = &mut self.role else { return };
-        if !is_voter || follower.leader.as_ref() != Some(peer) || follower.leader_down {
+        if !self.tick(now) || !is_voter || self.leader() != Some(peer) {
             return;
         }
-        follower.leader_down = true;
-        let free = follower.last_contact.map_or(now, |contact| now.max(contact + lease));
-        let early = free + turns + jitter;
-        // One that would run out before is that of an earlier contact.
-        if !(free..early).contains(&follower.deadline) {
-            follower.deadline = early;
+        let (hurry, lease) = (self.options.hurry(), self.options.early_vote());
+        let turn = self.other_voters().iter().filter(|id| *id != peer && **id < self.id).count();
+        let turns = hurry * u32::try_from(turn).unwrap_or(u32::MAX) + self.random_time(hurry / 4);
+        let now = self.now;
+        let Role::Follower(follower) = &mut self.role else { return };
+        if std::mem::replace(&mut follower.leader_down, true) {
+            return;
         }
-    }
-
-    /// What a round takes with some haste: 50 ms at a heartbeat timeout of a second.
-    fn hurry(&self) -> Duration {
-        self.options.heartbeat_timeout / 20
-    }
-
-    /// Whether the leader that this server knows may still answer reads under its lease, for
-    /// all that is known here.
-    fn is_bound(&self, to: &ServerId) -> bool {
-        match &self.role {
-            Role::Follower(Follower { leader_down: true, last_contact: Some(contact), .. })
-                if self.now >= *contact + self.options.early_vote() =>
-            {
-                false
-            }
-            _ => self.leader().is_some_and(|leader| leader != to),
+        let free = follower.last_contact.map_or(now, |contact| now.max(contact + lease));
+        // A timer that would run out before is that of an earlier contact.
+        if !(free..free + turns).contains(&follower.deadline) {
+            follower.deadline = free + turns;
         }
     }
 
@@ -105,8 +93,8 @@ impl<L: LogReader> Core<L> {
         };
         let hurries = hurries_until.is_some_and(|until| self.now < until);
         let patience = match phase {
-            Phase::PreVote if hurries => self.hurry(),
-            Phase::Vote if hurries => self.hurry() * 4,
+            Phase::PreVote if hurries => self.options.hurry(),
+            Phase::Vote if hurries => self.options.hurry() * 4,
             _ => self.options.election_timeout,
         };
         Candidate {
@@ -190,7 +178,12 @@ impl<L: LogReader> Core<L> {
     fn refuses(&self, from: &ServerId, transfer: bool) -> bool {
         let latest = &self.configurations.latest;
         let stranger = !latest.servers.is_empty() && latest.server(from).is_none();
-        stranger || (!transfer && (self.is_bound(from) || self.now < self.quiet_until))
+        let lease = self.options.early_vote();
+        let bound = match &self.role {
+            Role::Follower(follower) if follower.is_released(self.now, lease) => false,
+            _ => self.leader().is_some_and(|leader| leader != from),
+        };
+        stranger || (!transfer && (bound || self.now < self.quiet_until))
     }
 
     /// Whether that candidate may lead by its suffrage and its log.

@@ -231,18 +231,6 @@ impl<L: LogReader> Core<L> {
         }
     }
 
-    /// The process of `peer` has ended, as far as can be told: its connections broke, and where
-    /// it listened nobody does. If it leads, the next leader is elected as soon as the lease
-    /// allows, without waiting for the heartbeat timeout.
-    ///
-    /// This may be wrong: nothing but time depends on it, and a message of that leader takes it
-    /// back.
-    pub fn handle_peer_down(&mut self, peer: &ServerId, now: Instant) {
-        if self.tick(now) {
-            self.on_peer_down(peer);
-        }
-    }
-
     /// Does what is due. Call it when [`Core::poll_timeout`]'s time has come; earlier is harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         if !self.tick(now) {
