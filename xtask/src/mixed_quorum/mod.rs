@@ -5,10 +5,12 @@
 //! With `--tls` the cluster is one that listens to nobody else; see `secured`.
 //!
 //! - `writers`: who writes all the time, and what was acknowledged.
+//! - `registrar`: what they write beside keys.
 //! - `records`: what the snapshots of all servers hold.
 //! - `secured`: gossip keys, TLS, and who is not let in.
 
 mod records;
+mod registrar;
 mod secured;
 mod writers;
 

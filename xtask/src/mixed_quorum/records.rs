@@ -39,20 +39,23 @@ pub(super) fn compare(consul: &Path, archives: &[PathBuf]) -> anyhow::Result<usi
                 number + 1,
                 other.len()
             );
-            agrees(&sorted(one), &sorted(other))
-                .with_context(|| format!("{kind} of server1 and server{}", number + 1))?;
+            for (one, other) in sorted(one).iter().zip(&sorted(other)) {
+                agrees(one, other).with_context(|| {
+                    format!("{kind} of server1 and server{}:\n{one}\n{other}", number + 1)
+                })?;
+            }
         }
     }
     Ok(count)
 }
 
 /// In an order that does not depend on who wrote them.
-fn sorted(records: &[Value]) -> Value {
+fn sorted(records: &[Value]) -> Vec<Value> {
     let mut records = records.to_vec();
     records.sort_by_key(|record| {
         let text = |name: &str| record[name].to_string();
         let inner = |outer: &str, name: &str| record[outer][name].to_string();
         [text("Key"), text("Node"), text("ID"), inner("Service", "ID"), inner("Check", "CheckID")]
     });
-    Value::Array(records)
+    records
 }

@@ -9,11 +9,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
+use serde_json::Value;
 
+use super::registrar::Registrar;
 use crate::live::http::Connection;
 use crate::live::server::pause;
 
 const WRITERS: usize = 4;
+
+/// The one who writes all but plain keys comes after the others.
+const REGISTRAR: usize = WRITERS;
+
+const ALL: usize = WRITERS + 1;
 
 /// Keys of each writer, written again and again.
 const KEYS: u64 = 200;
@@ -56,10 +63,13 @@ impl Writers {
     }
 
     pub(super) fn start(&mut self) {
-        for number in 0..WRITERS {
+        for number in 0..ALL {
             let shared = Arc::clone(&self.shared);
             self.threads.push(std::thread::spawn(move || {
-                let outcome = shared.write_all(number);
+                let outcome = match number {
+                    REGISTRAR => shared.register_all(),
+                    number => shared.write_all(number),
+                };
                 if let Err(error) = &outcome {
                     let mut failure = shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
                     failure.get_or_insert_with(|| format!("{error:#}"));
@@ -79,7 +89,7 @@ impl Writers {
     pub(super) fn pause(&self) {
         self.shared.is_paused.store(true, Ordering::SeqCst);
         // A writer that failed is told of by whoever waits next.
-        let _ = self.until(|shared| shared.resting.load(Ordering::SeqCst) == WRITERS);
+        let _ = self.until(|shared| shared.resting.load(Ordering::SeqCst) == ALL);
     }
 
     pub(super) fn resume(&self) {
@@ -145,6 +155,35 @@ impl Shared {
             pause(BREATH);
         }
         Ok(done)
+    }
+
+    /// Writes what may be refused; at whatever server takes it.
+    fn register_all(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut registrar = Registrar::new(fastrand::u64(..));
+        for number in 0_usize.. {
+            self.rest();
+            if self.is_over.load(Ordering::SeqCst) {
+                break;
+            }
+            let request = registrar.next();
+            let body = match &request.body {
+                Value::Null => String::new(),
+                body => body.to_string(),
+            };
+            let server = self.servers[number % self.servers.len()];
+            let answer = Connection::open_patient(server, PATIENCE).and_then(|mut connection| {
+                connection.ask(request.method, &request.target, body.as_bytes())
+            });
+            // One that was lost may have been done: there is nothing to look for afterwards.
+            if let Ok(answer) = answer
+                && answer.status == 200
+            {
+                registrar.made(&request, &answer.body);
+                self.acknowledged.fetch_add(1, Ordering::SeqCst);
+            }
+            pause(BREATH);
+        }
+        Ok(BTreeMap::new())
     }
 
     fn rest(&self) {

@@ -165,7 +165,7 @@ fn missing(facts: &Facts, told: &mut Explanation) {
     let around = &facts.around;
     let mut details = Vec::new();
     if let Some(index) = around.deleted_at {
-        details.push(format!("it was deleted at index {index}"));
+        details.push(format!("it, or a folder above it, was deleted at index {index}"));
     }
     if around.below_count > 0 {
         let more = if around.below_count > around.below.len() { ", …" } else { "" };

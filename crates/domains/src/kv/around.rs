@@ -16,6 +16,8 @@ use super::table::{self, KVS, TOMBSTONES};
 /// Most keys that are looked at in each direction: an answer for people must not cost
 /// what a listing of the store costs.
 const LOOKED_AT_MAX: usize = 10_000;
+/// Most folders that a key is looked for in.
+const FOLDERS_MAX: usize = 32;
 /// Most keys of each kind that are told.
 const TOLD_MAX: usize = 5;
 
@@ -30,7 +32,8 @@ pub struct KvAround {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Around {
-    /// When the key was deleted, if it was and the tombstone is still there.
+    /// When the key was deleted, or a folder that it could have been in, if the tombstone is
+    /// still there.
     pub deleted_at: Option<Index>,
     /// The first keys below it, were it a folder.
     pub below: Vec<Arc<str>>,
@@ -87,8 +90,13 @@ impl Query for KvAround {
         };
         let mut around =
             Around::of(&self.key, keys(&self.folder()), keys(self.parent().unwrap_or_default()));
-        around.deleted_at =
-            state.peek(&TOMBSTONES, self.key.as_bytes()).map(|tombstone| tombstone.index);
+        let folders = self.key.match_indices('/').take(FOLDERS_MAX);
+        let prefixes = folders.flat_map(|(at, _)| [&self.key[..at], &self.key[..=at]]);
+        around.deleted_at = prefixes
+            .chain([&*self.key])
+            .filter_map(|prefix| state.peek(&TOMBSTONES, prefix.as_bytes()))
+            .map(|tombstone| tombstone.index)
+            .max();
         Found::new(table::table_index(state), around)
     }
 
@@ -131,6 +139,29 @@ mod tests {
     fn a_deleted_key_is_told_with_the_index_of_its_deletion() {
         assert_eq!(around(&[], &["app/a"], "app/a").deleted_at, Some(Index(99)));
         assert_eq!(around(&["app/b"], &[], "app/a").deleted_at, None);
+    }
+
+    #[test]
+    fn keys_that_were_deleted_by_their_prefix_leave_one_tombstone_for_all() {
+        let store = Store::new(&crate::tables());
+        store.write(|batch| {
+            for key in ["app/a", "app/b", "apple", "other"] {
+                let tx = &mut batch.tx(Index(1));
+                table::store(tx, KvEntry { key: Arc::from(key), ..KvEntry::default() });
+            }
+            table::delete_tree(&mut batch.tx(Index(2)), "app/");
+            table::delete_tree(&mut batch.tx(Index(3)), "app/");
+        });
+        let snapshot = store.snapshot();
+        let left: Vec<_> = snapshot.peek_prefix(&TOMBSTONES, b"").cloned().collect();
+        assert_eq!(left, [table::Tombstone { key: "app/".into(), index: Index(2) }]);
+        let query = KvAround { key: "app/a".into() };
+        let found = query.run(&mut Reader::new(&snapshot)).reply;
+        assert_eq!(found.deleted_at, Some(Index(2)));
+        store.write(|batch| table::delete_tree(&mut batch.tx(Index(4)), ""));
+        let snapshot = store.snapshot();
+        assert_eq!(snapshot.peek_prefix(&TOMBSTONES, b"").count(), 1);
+        assert_eq!(table::table_index(&snapshot), Index(4));
     }
 
     #[test]

@@ -133,7 +133,7 @@ pub(crate) fn change(tx: &mut Tx<'_>, op: KvOp, wanted: &KvEntry) -> Result<bool
         KvOp::DeleteCas if expected == present_index => Ok(table::delete(tx, key)),
         KvOp::DeleteCas => Ok(false),
         KvOp::DeleteTree => {
-            delete_tree(tx, key);
+            table::delete_tree(tx, key);
             Ok(true)
         }
         KvOp::Lock | KvOp::Unlock if wanted.session.is_empty() => Err(LockRefused::MissingSession),
@@ -192,14 +192,6 @@ fn unlock(tx: &mut Tx<'_>, present: Option<&KvEntry>, wanted: &KvEntry) -> bool 
     entry.modify_index = tx.index();
     table::store(tx, entry);
     true
-}
-
-fn delete_tree(tx: &mut Tx<'_>, prefix: &str) {
-    let keys: Vec<Arc<str>> =
-        tx.peek_prefix(&KVS, prefix.as_bytes()).map(|entry| Arc::clone(&entry.key)).collect();
-    for key in keys {
-        table::delete(tx, &key);
-    }
 }
 
 /// Forgets tombstones that are old enough (Raft command 5, `TombstoneRequest`).

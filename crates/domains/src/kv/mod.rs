@@ -5,8 +5,9 @@
 //!
 //! - Every write that changes something sets the key's `ModifyIndex`; writing what
 //!   is already there changes nothing and wakes nobody.
-//! - A deleted key leaves a tombstone with the index of its deletion, so that the
-//!   index of a prefix does not go backwards. Tombstones are reaped in time.
+//! - A deleted key leaves a tombstone with the index of its deletion, and keys that are
+//!   deleted by their prefix leave one together, so that the index of a prefix does not go
+//!   backwards. Tombstones are reaped in time.
 //! - The value, the flags and the lock are one row: a reader sees them together.
 //! - A lock is held by a session that exists: its end is the end of its locks, in the
 //!   same transaction.

@@ -37,10 +37,10 @@ fn key(text: &Arc<str>) -> Key {
     Arc::from(Arc::clone(text))
 }
 
-/// A deleted key and when it was deleted.
+/// A deleted key, or a prefix whose keys were deleted together, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tombstone {
-    /// The key.
+    /// The key or the prefix.
     pub key: Arc<str>,
     /// The index of the deletion.
     pub index: Index,
@@ -65,6 +65,26 @@ pub(super) fn delete(tx: &mut Tx<'_>, key: &str) -> bool {
     tx.bump(KVS.name);
     tx.bump(TOMBSTONES.name);
     true
+}
+
+/// Deletes all keys with a prefix. One tombstone stands for all of them, under the prefix:
+/// what is read below it later has the index of the whole table, which is newer. The store as
+/// a whole needs none for the same reason.
+pub(super) fn delete_tree(tx: &mut Tx<'_>, prefix: &str) {
+    let keys: Vec<Arc<str>> =
+        tx.peek_prefix(&KVS, prefix.as_bytes()).map(|entry| Arc::clone(&entry.key)).collect();
+    if keys.is_empty() {
+        return;
+    }
+    for key in keys {
+        tx.delete(&KVS, key.as_bytes());
+    }
+    tx.bump(KVS.name);
+    if !prefix.is_empty() {
+        let index = tx.index();
+        tx.put(&TOMBSTONES, Tombstone { key: prefix.into(), index });
+        tx.bump(TOMBSTONES.name);
+    }
 }
 
 /// Ends the locks of a session that is gone: the keys are deleted, or stay as they are
