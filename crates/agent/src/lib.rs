@@ -6,6 +6,7 @@
 //!   configuration again; `file_watch`: when that happens by itself.
 //! - `service_manager`: what systemd is told.
 //! - `parts`: what runs, and the order in which it starts and stops.
+//! - `acl_safety`: what keeps an agent out of clusters with ACLs while there are none here.
 //! - `local`: the services and checks of this agent, and how they reach the catalog.
 //! - `watches`: queries of the configuration, and handlers for their changes.
 //! - [`invocation`]: programs that an operator names.
@@ -22,6 +23,7 @@
 //! - `advice`: which option on which side makes agents talk that cannot.
 //! - [`logging`], `banner`, `data_dir`, `dns_metrics`, `environment`, `listeners`, `settings`, `stats`.
 
+mod acl_safety;
 mod advice;
 mod backend;
 mod banner;

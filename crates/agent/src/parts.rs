@@ -35,7 +35,7 @@ use crate::server_port::ServerPort;
 use crate::user_event::UserEvents;
 use crate::user_event::broadcast::{Broadcast, PoolBroadcast};
 use crate::watches::{WatchSettings, Watches};
-use crate::{certificate_expiry, coordinate, remote_exec, settings, snapshot_schedule};
+use crate::{acl_safety, certificate_expiry, coordinate, remote_exec, settings, snapshot_schedule};
 
 /// How long requests that are being answered may take when the agent stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -77,6 +77,7 @@ impl Parts {
         let members = pools.lan().members();
         let mut duties = JoinSet::new();
         duties.spawn(certificate_expiry::watch(handle.clone(), duties_stops.clone()));
+        duties.spawn(acl_safety::watch(members.clone(), duties_stops.clone()));
         if !running.switches.disable_coordinates {
             duties.spawn(coordinate::tell(handle.clone(), duties_stops.clone()));
         }
@@ -406,7 +407,10 @@ fn start_server(
         options.sync_delay = delay;
     }
     let store = Store::new(&domains::tables());
-    let applier = Fsm::new(store.clone());
+    let applier = match config.acl.is_ruled_out {
+        true => Fsm::new(store.clone()).keeping_acls(),
+        false => Fsm::new(store.clone()),
+    };
     let lock_delays = applier.lock_delays();
     let raft = RaftHost::start(options, disk, applier, |inlet| port.transport(inlet))
         .map_err(|error| error.to_string())?;

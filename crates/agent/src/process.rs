@@ -19,6 +19,7 @@ use types::catalog::Node;
 use types::member::Member;
 use types::version::CONSUL_VERSION;
 
+use crate::acl_safety;
 use crate::banner::banner;
 use crate::data_dir::{self, PidFile};
 use crate::delegate::Delegate;
@@ -236,6 +237,7 @@ fn check_at_start(config: &RuntimeConfig) -> Result<(), String> {
             "Failed to start Consul server: Unsupported default ACL policy: {policy}"
         ));
     }
+    acl_safety::refuse_configured(config)?;
     WatchSettings::read(config).map(drop)
 }
 

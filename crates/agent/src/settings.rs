@@ -69,6 +69,7 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
         coordinate_update_period: coordinate_update_period(config),
         autopilot: autopilot(config),
         enable_streaming: config.rpc.enable_streaming,
+        keeps_acls: config.acl.is_ruled_out,
     }
 }
 

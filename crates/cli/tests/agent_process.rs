@@ -91,6 +91,41 @@ fn a_signal_ends_the_agent_with_the_exit_code_of_its_settings() {
 }
 
 #[test]
+fn an_agent_that_would_not_obey_acls_does_not_serve_where_they_are() {
+    let mut agent = Agent::start(&["-dev", "-hcl=acl { enabled = true }"]);
+    let line = agent.await_line("[ERROR] agent: Error starting agent: error=");
+    assert!(line.contains("acl.enabled is true, but this version does not have ACLs"), "{line}");
+    assert_eq!(agent.ended(), 1);
+
+    // A backup of a cluster with ACLs: refused, unless an operator says that they are off.
+    let backup =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../snapshot/testdata/consul-1.8.7-full.snap");
+    for (settings, code, said) in [
+        (
+            "-hcl=acl {}",
+            1,
+            "a cluster with ACLs in force (a bootstrapped ACL system, 2 tokens, 1 policy)",
+        ),
+        ("-hcl=acl { enabled = false }", 0, "Restored snapshot"),
+    ] {
+        let mut agent = Agent::start(&["-dev", settings]);
+        agent.await_line("Consul agent running!");
+        agent.until(&|agent| agent.http("PUT", "/v1/kv/a", "b").1, "true");
+        let address = format!("127.0.0.1:{}", agent.ports[0]);
+        let output = command()
+            .args(["snapshot", "restore", backup])
+            .env("CONSUL_HTTP_ADDR", address)
+            .output()
+            .unwrap();
+        let text = text(&[output.stdout, output.stderr].concat());
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(text.contains(said), "{text}");
+        let is_kept = agent.http("GET", "/v1/kv/a?raw", "").1 == "b";
+        assert_eq!(is_kept, code == 1, "{settings}");
+    }
+}
+
+#[test]
 fn an_agent_that_is_told_to_leave_ends_well() {
     let mut agent = Agent::start(&["-dev"]);
     agent.await_line("Consul agent running!");

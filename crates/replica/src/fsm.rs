@@ -1,13 +1,17 @@
 //! The state machine behind the log.
 
 use std::any::Any;
+use std::io::Read;
 
 use contract::{AnyCommand, CallError, CommandDef, SKIPPABLE_BIT};
+use domains::carried::acl::{self, AclRecords};
 use domains::session::{self, LockDelay};
 use domains::{carried, chunking};
 use snapshot::RecordType;
 use store::{Store, Tx};
 use types::Index;
+
+use crate::state_file::{self, Contents, RestoreError};
 
 /// What applying one command gave: the command's reply, or why it changed nothing.
 pub type FsmReply = Result<Box<dyn Any + Send>, CallError>;
@@ -66,6 +70,12 @@ pub trait Witness {
 /// Hears nothing.
 impl Witness for () {}
 
+/// What an operator is told who has ACLs.
+pub(crate) const ACLS_NOT_BUILT: &str = "this version does not have ACLs, and would leave open \
+    what they guard. Nothing is lost: all records are kept. Use a Consul server here, or, if \
+    acl.enabled is false on all servers of the cluster, set it to false in this server's \
+    configuration too, and they are kept without being obeyed";
+
 /// A log entry that this server cannot apply. It must stop: skipping the entry would
 /// make its state another than that of the servers that know it.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -101,6 +111,20 @@ pub enum FsmError {
         /// What is the matter with it.
         reason: String,
     },
+    /// From here on access control is in force.
+    #[error(
+        "the log entry at index {index} ({kind}) puts ACLs in force in this cluster ({records}): \
+         {hint}",
+        hint = ACLS_NOT_BUILT
+    )]
+    Acls {
+        /// Where it stands.
+        index: Index,
+        /// What Consul calls it.
+        kind: RecordType,
+        /// What there is.
+        records: AclRecords,
+    },
     /// The bytes do not decode.
     #[error("the log entry at index {index} ({name}) cannot be read: {reason}")]
     Undecodable {
@@ -117,6 +141,8 @@ pub enum FsmError {
 pub struct Fsm {
     store: Store,
     by_tag: Vec<Option<&'static CommandDef>>,
+    /// Whether access control that is in force is kept rather than refused.
+    keeps_acls: bool,
 }
 
 impl Fsm {
@@ -129,7 +155,31 @@ impl Fsm {
                 assert!(taken.is_none(), "two commands have the tag {}", command.tag);
             }
         }
-        Self { store, by_tag }
+        Self { store, by_tag, keeps_acls: false }
+    }
+
+    /// The same, which keeps access control that is in force in the log or in a snapshot
+    /// without obeying it, as an operator has ordered it to.
+    #[must_use]
+    pub fn keeping_acls(self) -> Self {
+        Self { keeps_acls: true, ..self }
+    }
+
+    /// Puts a snapshot's state in place of the present one.
+    ///
+    /// # Errors
+    /// If it cannot be read or must not be served; nothing has changed then.
+    pub fn restore(&self, input: &mut dyn Read) -> Result<Contents, RestoreError> {
+        state_file::restore_if(input, &self.store, |contents| {
+            match self.may_serve(&contents.acls) {
+                true => Ok(()),
+                false => Err(RestoreError::Acls(contents.acls)),
+            }
+        })
+    }
+
+    fn may_serve(&self, records: &AclRecords) -> bool {
+        self.keeps_acls || !records.are_in_force()
     }
 
     /// The store.
@@ -193,6 +243,12 @@ impl Fsm {
         }
         match carried::command::apply(tx, number, payload) {
             Some(Ok(reply)) => {
+                if acl::TAGS.contains(&number) {
+                    let records = AclRecords::of(tx);
+                    if !self.may_serve(&records) {
+                        return Err(FsmError::Acls { index, kind, records });
+                    }
+                }
                 witness.carried(kind);
                 Ok(reply.map(|()| Box::new(()) as Box<dyn Any + Send>))
             }
@@ -273,6 +329,28 @@ mod tests {
         assert_eq!(row(), Some(Index(9)));
         let refused = apply(10, 3, b"\xff", first);
         assert!(refused.is_err_and(|error| error.to_string().contains("unmarshaling chunk info")));
+    }
+
+    #[test]
+    fn access_control_in_force_stops_the_server_unless_an_operator_ruled_it_out() {
+        // Of what a leader with ACLs makes by itself, and a token that somebody made.
+        let set = |id: &str| {
+            [b"\x11\x81\xa6Tokens\x91\x81\xaaAccessorID\xd9\x24", id.as_bytes()].concat()
+        };
+        let (built_in, made) = (
+            set("00000000-0000-0000-0000-000000000002"),
+            set("6a1253d2-1785-24fd-91c2-f8e78c745511"),
+        );
+        let apply = |fsm: Fsm, index, bytes: &[u8]| {
+            let command = std::iter::once((Index(index), FsmCommand::Encoded(bytes)));
+            fsm.apply(command, &mut ()).map(drop)
+        };
+        assert_eq!(apply(fsm(), 3, &built_in), Ok(()));
+        assert_eq!(apply(fsm().keeping_acls(), 3, &made), Ok(()));
+        let error = apply(fsm(), 3, &made).expect_err("nobody would obey it").to_string();
+        for part in ["index 3 (ACLToken", "in force in this cluster (1 token)", "acl.enabled"] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]

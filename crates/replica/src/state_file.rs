@@ -9,10 +9,13 @@ use std::io::{self, BufWriter, Read, Write};
 
 use contract::RecordDef;
 use domains::carried;
+use domains::carried::acl::AclRecords;
 use serde::{Deserialize, Serialize};
 use snapshot::{ORDER, Record, RecordError, RecordType, Splitter, StateHeader};
 use store::{INDEXES, State, Store};
 use types::{Index, msgpack};
+
+use crate::fsm::ACLS_NOT_BUILT;
 
 /// Bytes that are read or written at a time.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -52,6 +55,9 @@ pub enum RestoreError {
     /// A record of the ACL system that Consul gave up.
     #[error("legacy ACL command has been removed with the legacy ACL system")]
     LegacyAcl,
+    /// The state of a cluster whose access control is in force.
+    #[error("the snapshot is of a cluster with ACLs in force ({0}): {hint}", hint = ACLS_NOT_BUILT)]
+    Acls(AclRecords),
 }
 
 /// What a state is made of.
@@ -61,6 +67,8 @@ pub struct Contents {
     pub index: Index,
     /// How many records of each kind are kept without being in force.
     pub carried: BTreeMap<RecordType, u64>,
+    /// What there is of access control.
+    pub acls: AclRecords,
 }
 
 impl Contents {
@@ -81,13 +89,23 @@ impl Contents {
                 self.index = last_index;
                 return Ok(Fate::Header);
             }
-            Record::Of(kind, _) => kind,
+            Record::Of(kind, bytes) => {
+                self.acls.note(kind.0, bytes);
+                kind
+            }
         };
         if let Some(known) = definition(kind) {
             return Ok(Fate::Restored(known));
         }
         match kind {
-            RecordType::INDEX => Ok(Fate::Index),
+            RecordType::INDEX => {
+                if let Record::Of(_, bytes) = record
+                    && let Ok(IndexRecord { key, value }) = msgpack::from_slice(bytes)
+                {
+                    self.acls.note_index(&key, value);
+                }
+                Ok(Fate::Index)
+            }
             RecordType::LEGACY_ACL => Err(RestoreError::LegacyAcl),
             kind if kind.is_enterprise() => Err(RestoreError::Enterprise(kind)),
             kind if kind.place().is_none() => Err(RestoreError::Unknown(kind)),
@@ -148,6 +166,22 @@ pub fn save(state: &State, out: &mut dyn Write) -> io::Result<()> {
 /// Reads a state and puts it in place of the store's; all watches fire. Nothing is
 /// changed if anything is wrong.
 pub fn restore(input: &mut dyn Read, store: &Store) -> Result<Contents, RestoreError> {
+    restore_if(input, store, |_| Ok(()))
+}
+
+/// As [`restore`], where it may be refused for what is in it.
+pub(crate) fn restore_if(
+    input: &mut dyn Read,
+    store: &Store,
+    check: impl FnOnce(&Contents) -> Result<(), RestoreError>,
+) -> Result<Contents, RestoreError> {
+    let (state, contents) = read(input)?;
+    check(&contents)?;
+    store.replace(state);
+    Ok(contents)
+}
+
+fn read(input: &mut dyn Read) -> Result<(State, Contents), RestoreError> {
     let mut state = State::new(&domains::tables());
     let mut contents = Contents::default();
     let mut number = 0;
@@ -181,8 +215,7 @@ pub fn restore(input: &mut dyn Read, store: &Store) -> Result<Contents, RestoreE
     }
     splitter.finish()?;
     state.fill(contents.index, |_| ());
-    store.replace(state);
-    Ok(contents)
+    Ok((state, contents))
 }
 
 #[cfg(test)]

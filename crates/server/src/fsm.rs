@@ -1,11 +1,13 @@
 //! The state machine behind the log, with what it needs beside the state: measures, log
 //! lines, and delays of locks by this server's clock.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use domains::session::LockDelay;
 use replica::fsm::Witness;
+use replica::state_file::{Contents, RestoreError};
 pub use replica::fsm::{FsmCommand, FsmError, FsmReply};
 use snapshot::RecordType;
 use store::Store;
@@ -29,6 +31,21 @@ impl Fsm {
         let machine = replica::fsm::Fsm::new(store);
         let (lock_delays, metrics) = (LockDelays::default(), ApplyMetrics::new());
         Self { machine, lock_delays, metrics, told: AtomicU64::new(0) }
+    }
+
+    /// The same, which keeps access control that is in force in the log or in a snapshot
+    /// without obeying it, as an operator has ordered it to.
+    #[must_use]
+    pub fn keeping_acls(self) -> Self {
+        Self { machine: self.machine.keeping_acls(), ..self }
+    }
+
+    /// Puts a snapshot's state in place of the present one.
+    ///
+    /// # Errors
+    /// If it cannot be read or must not be served; nothing has changed then.
+    pub fn restore(&self, input: &mut dyn Read) -> Result<Contents, RestoreError> {
+        self.machine.restore(input)
     }
 
     /// The store.

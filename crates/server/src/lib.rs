@@ -104,6 +104,9 @@ pub struct ServerOptions {
     pub autopilot: AutopilotConfiguration,
     /// `rpc.enable_streaming`: whether others may subscribe to changes.
     pub enable_streaming: bool,
+    /// Whether the state of a cluster with ACLs in force may be restored, which is then kept
+    /// without being obeyed.
+    pub keeps_acls: bool,
 }
 
 impl Default for ServerOptions {
@@ -119,6 +122,7 @@ impl Default for ServerOptions {
             coordinate_update_period: Duration::from_secs(5),
             autopilot: AutopilotConfiguration::default(),
             enable_streaming: true,
+            keeps_acls: false,
         }
     }
 }

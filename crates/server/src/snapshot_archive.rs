@@ -167,6 +167,9 @@ impl Server {
         });
         let (archive, found) = looked.await.map_err(|_| CallError::failed("interrupted"))?;
         let (meta, contents) = found.map_err(CallError::failed)?;
+        if contents.acls.are_in_force() && !self.shared.options.keeps_acls {
+            return Err(CallError::failed(RestoreError::Acls(contents.acls).to_string()));
+        }
         let state = move |out: &mut dyn Write| copy_state(archive, out);
         // Once begun it runs to its end, whether or not somebody waits for it: the duties
         // must not begin anew with the state that it replaces.
@@ -250,6 +253,8 @@ mod tests {
     use super::*;
     use replica::state_file;
 
+    use crate::fsm::Fsm;
+    use crate::raft_host::Applier;
     use crate::testing;
 
     const REAL: &[u8] = include_bytes!("../../snapshot/testdata/consul-1.8.7-full.snap");
@@ -330,6 +335,27 @@ mod tests {
         restoring.await.expect("no panic").expect("it leads");
         assert!(has("archived") && !has("by a duty"));
         server.shared.duties.begin().await;
+    }
+
+    #[tokio::test]
+    async fn a_state_with_acls_in_force_is_refused_and_nothing_changes() {
+        let server = testing::leader().await;
+        let (token, index) = (SecretId::default(), server.raft().applied_index());
+        let archive = io::Cursor::new(REAL);
+        let refused = server.restore_snapshot(archive, &Datacenter::default(), &token).await;
+        let error = refused.err().expect("it has tokens").to_string();
+        let expected = "the snapshot is of a cluster with ACLs in force (a bootstrapped ACL system, 2 tokens, 1 policy)";
+        assert!(error.starts_with(expected), "{error}");
+        assert_eq!(server.raft().applied_index(), index);
+        // A state that a leader sends, or that was there at the start, comes another way.
+        let store = Store::new(&domains::tables());
+        let mut fsm = Fsm::new(store.clone());
+        let refused = Applier::restore(&mut fsm, &mut state_of(REAL).as_slice());
+        assert!(refused.expect_err("it has tokens").to_string().starts_with(expected));
+        assert_eq!(store.snapshot().index(), Index::ZERO);
+        let restored = fsm.keeping_acls().restore(&mut state_of(REAL).as_slice());
+        restored.expect("an operator ruled them out");
+        assert_eq!(store.snapshot().index(), Index(37));
     }
 
     #[test]

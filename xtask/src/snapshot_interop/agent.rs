@@ -23,9 +23,19 @@ pub(super) struct Agent {
     address: SocketAddr,
 }
 
+/// The settings of ACLs where there are records of them, which ours keeps without obeying.
+pub(super) fn acls() -> Value {
+    json!({"enabled": true, "default_policy": "allow", "tokens": {"master": TOKEN}})
+}
+
 impl Agent {
     /// Starts an agent that keeps nothing on disk and waits until it leads.
-    pub(super) fn start(consul: &Path, folder: &Path, node: &str) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        consul: &Path,
+        folder: &Path,
+        node: &str,
+        acl: &Value,
+    ) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
         let names = ["http", "dns", "server", "serf_lan", "serf_wan"];
         let sockets: Vec<TcpListener> = names
@@ -41,7 +51,7 @@ impl Agent {
         drop(sockets);
         let configuration = json!({
             "ports": ports, "bind_addr": "127.0.0.1", "primary_datacenter": "dc1",
-            "acl": {"enabled": true, "default_policy": "allow", "tokens": {"master": TOKEN}},
+            "acl": acl,
         });
         let file = folder.join("agent.json");
         fs::write(&file, configuration.to_string())?;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::agent::Agent;
 pub(super) use self::compare::agrees;
@@ -63,14 +63,14 @@ pub(super) fn programs(
 /// Returns how many things were compared.
 fn round_trip(ours: &Path, real: &Path, folder: &Path) -> anyhow::Result<usize> {
     let mut count = 0;
-    let first = Agent::start(real, &folder.join("first"), "real")?;
+    let first = Agent::start(real, &folder.join("first"), "real", &agent::acls())?;
     let session = filling::fill(&first)?;
     let from_real = folder.join("real.snap");
     std::fs::write(&from_real, first.save()?)?;
     let there = first.answers(filling::SERVED.iter().chain(filling::CARRIED), &session)?;
     drop(first);
 
-    let here = Agent::start(ours, &folder.join("ours"), "ours")?;
+    let here = Agent::start(ours, &folder.join("ours"), "ours", &json!({"enabled": false}))?;
     here.command(ours, &["snapshot", "restore", path(&from_real)?])?;
     let answers = here.answers(filling::SERVED.iter(), &session)?;
     for (asked, answer) in &answers {
@@ -85,7 +85,7 @@ fn round_trip(ours: &Path, real: &Path, folder: &Path) -> anyhow::Result<usize> 
 
     let listing = Command::new(real).args(["snapshot", "inspect", path(&from_ours)?]).output()?;
     ensure!(listing.status.success(), "Consul cannot inspect our snapshot: {listing:?}");
-    let last = Agent::start(real, &folder.join("last"), "another")?;
+    let last = Agent::start(real, &folder.join("last"), "another", &agent::acls())?;
     last.restore(&std::fs::read(&from_ours)?)?;
     let back = last.answers(filling::SERVED.iter().chain(filling::CARRIED), &session)?;
     for (asked, answer) in &back {

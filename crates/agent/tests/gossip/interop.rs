@@ -402,6 +402,36 @@ async fn a_real_consul_server_takes_ours_for_a_client_and_its_events_arrive() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_whose_servers_enforce_acls_is_not_joined_and_takes_none_of_them_in() {
+    const ID: &str = "11111111-2222-3333-4444-555555555555";
+    let Some(consul) = consul() else { return };
+    let ip = own_ip();
+    let settings = "performance { raft_multiplier = 1 } acl { enabled = true default_policy = \"deny\" \
+                    tokens { master = \"root\" } }";
+    let mut command = std::process::Command::new(&consul);
+    command.args(["agent", "-dev", "-node=real", "-hcl", settings]);
+    command.arg(format!("-bind={ip}")).arg(format!("-client={ip}"));
+    let null = std::process::Stdio::null;
+    let _ended = Ended(command.stdout(null()).stderr(null()).spawn().unwrap());
+    let say = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(&consul);
+        command.env("CONSUL_HTTP_ADDR", format!("{ip}:8500")).env("CONSUL_HTTP_TOKEN", "root");
+        let output = command.args(arguments).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    until("consul answers", async || say(&["members"]).contains("real")).await;
+
+    let ours = start(lan("ours", "dc1", ID)).await;
+    let joined = ours.join(vec![format!("{ip}:8301")]).await;
+    assert!(joined.errors[0].contains("Member 'real' enforces ACLs, which"), "{joined:?}");
+    // Nor does it come by itself.
+    let at = ours.members().borrow()[0].clone();
+    say(&["join", &format!("{}:{}", at.addr, at.port)]);
+    assert_eq!(member(&ours, "real"), None);
+    ours.shutdown().await;
+}
+
 /// A process that ends with the test.
 struct Ended(std::process::Child);
 

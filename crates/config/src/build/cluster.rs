@@ -174,6 +174,7 @@ pub(super) fn acl(build: &mut Build<'_>) -> AclConfig {
     let token = |key: &str| SecretId::from(settings.text(&format!("acl.tokens.{key}")));
     AclConfig {
         enabled: settings.bool("acl.enabled"),
+        is_ruled_out: matches!(settings.get("acl.enabled"), Some(Value::Bool(false))),
         default_policy: settings.text("acl.default_policy"),
         down_policy: settings.text("acl.down_policy"),
         default_intention_policy: settings.text("default_intention_policy"),

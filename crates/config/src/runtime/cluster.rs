@@ -190,6 +190,8 @@ pub struct JoinPool {
 pub struct AclConfig {
     /// Whether it is on.
     pub enabled: bool,
+    /// Whether the configuration itself says that it is off, rather than nothing.
+    pub is_ruled_out: bool,
     /// `allow` or `deny`.
     pub default_policy: String,
     /// `allow`, `deny`, `extend-cache` or `async-cache`.

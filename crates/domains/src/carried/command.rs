@@ -20,7 +20,7 @@ use super::record::{
 pub const TAGS: &[u8] = &[11, 12, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31];
 
 /// The index at which the ACL system was last bootstrapped.
-const BOOTSTRAPPED: &str = "acl-token-bootstrap";
+pub(super) const BOOTSTRAPPED: &str = "acl-token-bootstrap";
 
 /// Which leaves were given out last, as far as the log tells.
 const LEAVES: &str = "connect-ca-leaf-certs";

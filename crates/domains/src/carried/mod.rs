@@ -9,8 +9,10 @@
 //!
 //! - [`command`]: what the log does to them: sets and removes whole records. Commands whose
 //!   meaning is more than that are none of these, and stop the server.
+//! - [`acl`]: whether the cluster that they come from relies on access control.
 //! - A record whose kind is known has one place: that of its id. Others keep their order.
 
+pub mod acl;
 pub mod command;
 mod record;
 

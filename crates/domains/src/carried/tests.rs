@@ -1,8 +1,9 @@
-use store::{Store, Tx};
+use store::{INDEXES, Store, Tx};
 use types::Index;
 use types::msgpack::{self, Value};
 
 use super::*;
+use crate::carried::acl::AclRecords;
 use crate::carried::command::{CommandError, TAGS};
 
 fn raw(text: &str) -> Value {
@@ -220,4 +221,56 @@ fn a_domain_of_its_own_leaves_nothing_to_carry() {
             assert!(!TAGS.contains(&command.tag), "{} has its domain: take it off", command.name);
         }
     }
+}
+
+#[test]
+fn access_control_is_in_force_once_anybody_made_something_of_it() {
+    const FIRST: &str = "00000000-0000-0000-0000-000000000001";
+    const SECOND: &str = "00000000-0000-0000-0000-000000000002";
+    let token = |id: &str| map(&[("AccessorID", raw(id))]);
+    let policy = |id: &str| map(&[("ID", raw(id))]);
+    let tokens = |ids: &[&str]| {
+        (17, map(&[("Tokens", list(&ids.iter().map(|id| token(id)).collect::<Vec<_>>()))]))
+    };
+    let policies = |ids: &[&str]| {
+        (19, map(&[("Policies", list(&ids.iter().map(|id| policy(id)).collect::<Vec<_>>()))]))
+    };
+    for (commands, expected) in [
+        // What a leader makes when it is started with ACLs.
+        (vec![policies(&[FIRST, SECOND]), tokens(&[SECOND])], ""),
+        (vec![tokens(&["a"])], "1 token"),
+        // An accessor that has the id of a built-in policy is no built-in token.
+        (vec![tokens(&[FIRST, SECOND, "b"])], "2 tokens"),
+        (vec![policies(&["p"]), tokens(&["a"])], "1 token, 1 policy"),
+        (vec![(11, map(&[("Token", token("a"))]))], "a bootstrapped ACL system, 1 token"),
+        (
+            vec![
+                (11, map(&[("Token", token("a"))])),
+                (18, map(&[("TokenIDs", list(&[raw("a")]))])),
+            ],
+            "a bootstrapped ACL system",
+        ),
+    ] {
+        let case = Case::new();
+        for (index, (tag, request)) in (1..).zip(&commands) {
+            case.apply(index, *tag, request);
+        }
+        let of_log = case.write(50, |tx| AclRecords::of(tx));
+        assert_eq!(of_log.to_string(), expected);
+        assert_eq!(of_log.are_in_force(), !expected.is_empty());
+        // A snapshot tells the same.
+        let mut of_snapshot = AclRecords::default();
+        for kind in 0..=255 {
+            let state = case.0.snapshot();
+            for_each(&state, kind, |record| of_snapshot.note(kind, &record.bytes));
+        }
+        let state = case.0.snapshot();
+        state
+            .peek_prefix(&INDEXES, &[])
+            .for_each(|row| of_snapshot.note_index(&row.name, row.value));
+        assert_eq!(of_snapshot, of_log);
+    }
+    let mut broken = AclRecords::default();
+    broken.note(17, b"\xc1");
+    assert!(broken.are_in_force(), "what cannot be read may be anything");
 }

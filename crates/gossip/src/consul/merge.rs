@@ -58,6 +58,13 @@ pub enum Refusal {
     /// A member of the WAN pool that is no server.
     #[error("Member '{0}' is not a server")]
     NotAServer(String),
+    /// A server that enforces access control, which this agent would not.
+    #[error(
+        "Member '{0}' enforces ACLs, which this version does not have: here it would leave open \
+         what they guard. Use a Consul agent in this cluster, or set acl.enabled to false on all \
+         of its servers first"
+    )]
+    EnforcesAcls(String),
     /// A member that wants what is not in Community Edition.
     #[error("Member '{name}' has the tag {tag}={value}, which only Consul Enterprise understands")]
     Enterprise {
@@ -77,6 +84,24 @@ const ENTERPRISE_TAGS: [&str; 3] = ["fips", "ap", "segment"];
 const UNIQUE_IDS_SINCE: Build = Build::new(0, 8, 5);
 
 impl MergeRules {
+    /// Whether these may come, none of whom was here before. Members that are here may turn
+    /// access control on: that is for the cluster to decide.
+    ///
+    /// # Errors
+    /// The first that may not, and why.
+    pub fn check_new<'m>(
+        &self,
+        offered: impl IntoIterator<Item = &'m Member>,
+    ) -> Result<(), Refusal> {
+        let mut servers = offered.into_iter().filter(|member| enforces_acls(member));
+        match (self, servers.next()) {
+            (MergeRules::Lan { .. }, Some(server)) => {
+                Err(Refusal::EnforcesAcls(server.name.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether these members may come, all of them.
     ///
     /// # Errors
@@ -98,6 +123,12 @@ impl MergeRules {
             },
         }
     }
+}
+
+/// Whether a member is a server that refuses what a token does not allow.
+pub fn enforces_acls(member: &Member) -> bool {
+    let says = |tag: &str, value: &str| member.tags.get(tag).is_some_and(|said| said == value);
+    says("role", "consul") && says("acls", "1") && member.status != MemberStatus::LEFT
 }
 
 fn check_id<'m>(
@@ -197,6 +228,23 @@ mod tests {
         // What is neither server nor client may be from anywhere.
         server.tags.remove("port");
         check(&lan, &[server, client("x", "", &[("role", "web"), ("dc", "dc9")])], "");
+    }
+
+    #[test]
+    fn a_server_that_enforces_acls_is_refused_by_those_who_would_not() {
+        let tags = [("role", "consul"), ("acls", "1")];
+        let server = client("s", "4", &tags);
+        let refused = |rules: MergeRules, member: &Member| {
+            rules.check_new([member]).err().map(|refusal| refusal.to_string()).unwrap_or_default()
+        };
+        assert!(refused(lan(), &server).starts_with("Member 's' enforces ACLs, which this"));
+        // Each datacenter guards itself.
+        assert_eq!(refused(MergeRules::Wan, &server), "");
+        let left = Member { status: MemberStatus::LEFT, ..server };
+        let (off, old_client) = ([("role", "consul"), ("acls", "0")], [("acls", "1")]);
+        for member in [left, client("s", "4", &off), client("c", "5", &old_client)] {
+            assert_eq!(refused(lan(), &member), "");
+        }
     }
 
     #[test]

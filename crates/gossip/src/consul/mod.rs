@@ -9,7 +9,7 @@ mod merge;
 mod server;
 mod tags;
 
-pub use merge::{MergeRules, Refusal};
+pub use merge::{MergeRules, Refusal, enforces_acls};
 pub use server::{Build, Server, client_datacenter};
 pub use tags::{ClientTags, ServerTags, Tags, reconnect_timeout};
 

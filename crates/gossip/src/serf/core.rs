@@ -257,7 +257,10 @@ impl Delegate for Core {
             return Some(format!("Encoded length of tags exceeds limit of {META_MAX} bytes"));
         }
         let offered: Vec<Member> = nodes.iter().map(|node| self.offered(node)).collect();
-        self.options.merge.check(&offered).err().map(|refusal| refusal.to_string())
+        let new = offered.iter().filter(|member| !self.members.known.contains_key(&member.name));
+        let rules = &self.options.merge;
+        let outcome = rules.check(&offered).and_then(|()| rules.check_new(new));
+        outcome.err().map(|refusal| refusal.to_string())
     }
 
     fn ack_payload(&mut self) -> Bytes {

@@ -77,7 +77,7 @@ impl Applier for Fsm {
     }
 
     fn restore(&mut self, state: &mut dyn Read) -> Result<(), RestoreFailure> {
-        let contents = state_file::restore(state, self.store())?;
+        let contents = Fsm::restore(self, state)?;
         if let Some(carried) = contents.carried_text() {
             tracing::warn!(target: "agent.server.fsm", carried, "The state has records of features that this version does not have: they are kept and saved with each snapshot, but are not in force");
         }
