@@ -61,6 +61,19 @@ impl Ui {
         self.closed
     }
 
+    /// The next line of the input without its end, at most `bytes_max` of it; what is left
+    /// when the input ends.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read_line(&mut self, bytes_max: usize) -> io::Result<Vec<u8>> {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        while line.len() < bytes_max && self.input.read(&mut byte)? == 1 && byte[0] != b'\n' {
+            line.push(byte[0]);
+        }
+        Ok(line)
+    }
+
     /// All of the input, at most `bytes_max`.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ mod explain;
 mod locks;
 #[path = "agent_process/monitor.rs"]
 mod monitor;
+#[path = "agent_process/recovery.rs"]
+mod recovery;
 #[path = "agent_process/watches.rs"]
 mod watches;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde::{Deserialize, Serialize};
 use types::autopilot::{AutopilotConfiguration, AutopilotState};
+use types::operator::{Recovery, RecoveryOrder};
 use types::usage::ServiceUsage;
 
 use crate::{Client, Error, QueryOptions, Request};
@@ -147,6 +148,24 @@ impl Operator<'_> {
         Ok(answer.success)
     }
 
+    /// What a recovery of the quorum would do at the server that is asked, which is none of
+    /// Consul's calls.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`].
+    pub async fn raft_recovery(self) -> Result<Recovery, Error> {
+        self.0.call(Request::get(RECOVERY)).await?.json().await
+    }
+
+    /// Makes the servers that are left the quorum, if the log of the one that is asked still
+    /// ends where `order` says.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`].
+    pub async fn raft_recover(self, order: RecoveryOrder) -> Result<(), Error> {
+        self.0.call_silently(Request::put(RECOVERY).json(&order)).await
+    }
+
     /// What autopilot goes by.
     ///
     /// # Errors
@@ -227,6 +246,8 @@ impl Operator<'_> {
         self.0.call_silently(with_keyring_options(request, options)).await
     }
 }
+
+const RECOVERY: &str = "/v1/operator/raft/recovery";
 
 const KEYRING: &str = "/v1/operator/keyring";
 

@@ -2,7 +2,7 @@
 
 use types::Index;
 
-use crate::entry::ServerId;
+use crate::entry::{LogPosition, ServerId};
 
 /// The stored log could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,4 +89,36 @@ pub enum BootstrapError {
     /// The configuration is not valid.
     #[error(transparent)]
     Invalid(#[from] ConfigurationError),
+}
+
+/// Why a server does not go on without the majority ([`crate::Core::recover`]). Nothing was
+/// changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecoverError {
+    /// It leads, so there is a majority, or was a moment ago.
+    #[error("this server leads: there is a majority")]
+    Leads,
+    /// It has heard of a leader lately.
+    #[error("this server follows {0:?}: there is a majority")]
+    LeaderKnown(ServerId),
+    /// It takes a snapshot, or has stopped.
+    #[error("this server takes a snapshot of a leader, or has stopped")]
+    Busy,
+    /// Its log is not what it was when the operator judged.
+    #[error("the log has changed meanwhile: it ended at {expected:?} and ends at {last:?}")]
+    Changed {
+        /// Where it ended.
+        expected: LogPosition,
+        /// Where it ends.
+        last: LogPosition,
+    },
+    /// The configuration is not valid.
+    #[error(transparent)]
+    Invalid(#[from] ConfigurationError),
+    /// It would have no vote itself.
+    #[error("this server would not vote")]
+    NotAVoter,
+    /// A server that is none of the members, and may have another log.
+    #[error("{0:?} is not in the configuration")]
+    Stranger(ServerId),
 }

@@ -40,6 +40,8 @@
 //!   change waits until the last is committed. Nonvoters receive the log and do not vote. A
 //!   leader that removes itself leads until that is committed.
 //! * An operator's restore leaves a gap in the log, so that all followers take the snapshot.
+//! * When a majority is lost for good, an operator makes those that are left the configuration
+//!   ([`Core::recover`]); hashicorp/raft does that with servers that are stopped.
 //!
 //! Ours alone, and invisible to others: the lease counts from when the answered request was *sent*,
 //! a restarted server gives no vote for the length of a lease, and the lease is void once a
@@ -120,7 +122,9 @@ pub use entry::{
     Configuration, Entry, EntryKind, HardState, LogPosition, Server, ServerId, SnapshotMeta,
     Suffrage, Term,
 };
-pub use error::{BootstrapError, ChangeError, ConfigurationError, LogError, ProposeError};
+pub use error::{
+    BootstrapError, ChangeError, ConfigurationError, LogError, ProposeError, RecoverError,
+};
 pub use log::{LogReader, MemoryLog};
 pub use membership::{Change, Configurations};
 pub use message::{

@@ -6,7 +6,7 @@ mod cluster;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use cluster::{Cluster, id};
+use cluster::{Cluster, id, voter};
 use raft::*;
 
 fn run(script: &str) -> String {
@@ -122,6 +122,18 @@ fn ask(cluster: &mut Cluster, words: &[&str], n: impl Fn(usize) -> u8) {
             say::<_, ()>(cluster, Ok(index.map(|index| index.0)));
         }
         "restore" => restore(cluster, n(1)),
+        // Of whom it is asked, the index that the operator saw (0: the true one), who is left.
+        "recover" => {
+            let left = words[3..].iter().map(|word| voter(word.parse().unwrap()));
+            let left = Configuration { servers: left.collect() };
+            let seen = types::Index(u64::from(n(2)));
+            let result = cluster.with(n(1), |core, now| {
+                let last = core.status().last;
+                let index = if seen.0 == 0 { last.index } else { seen };
+                core.recover(&left, LogPosition { index, ..last }, now)
+            });
+            say(cluster, result.unwrap().map(|position| (position.term.0, position.index.0)));
+        }
         "status" => status(cluster),
         other => panic!("no command {other}"),
     }

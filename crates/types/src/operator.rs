@@ -44,6 +44,61 @@ impl RaftServer {
     pub const UNKNOWN_NODE: &str = "(unknown)";
 }
 
+/// What a recovery of the quorum would do, as the server sees it that is asked for one.
+/// Consul has no such thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Recovery {
+    /// The node id of that server.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// The term of the end of its log.
+    pub last_term: u64,
+    /// The end of its log.
+    pub last_index: u64,
+    /// As far as it knows that a majority had the log.
+    pub commit_index: u64,
+    /// How long ago it last heard of a leader, or was one.
+    pub last_contact: GoDuration,
+    /// The servers of the Raft configuration.
+    pub servers: Vec<RecoveryServer>,
+    /// Why there is to be none; empty if those that answer may go on.
+    pub refused: String,
+}
+
+/// One server of the Raft configuration that is to be recovered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RecoveryServer {
+    /// The node id.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// The node's name; [`RaftServer::UNKNOWN_NODE`] if gossip does not know it.
+    pub node: String,
+    /// `ip:port` in the configuration.
+    pub address: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// How its member is doing; `none` without one.
+    pub status: String,
+    /// Whether it answers, and so is left.
+    pub answers: bool,
+    /// The term of the end of its log; zero if it does not answer.
+    pub last_term: u64,
+    /// The end of its log; zero if it does not answer.
+    pub last_index: u64,
+}
+
+/// Which log an operator saw who orders a recovery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RecoveryOrder {
+    /// The term of its end.
+    pub last_term: u64,
+    /// Its end.
+    pub last_index: u64,
+}
+
 /// By what a server of the configuration is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RaftPeer {

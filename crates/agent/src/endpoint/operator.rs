@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use contract::{CallError, ReadOptions, Request, Response};
+use contract::{CallError, ErrorKind, ReadOptions, Request, Response};
 use domains::catalog::Usage;
 use http::{Method, StatusCode};
 use http_server::{LocalRoute, Reply};
 use serde::Serialize;
+use server::Server;
 use types::autopilot::AutopilotState;
-use types::operator::RaftPeer;
+use types::operator::{RaftPeer, RecoveryOrder};
 use types::query_meta::QueryMeta;
 use types::usage::ServiceUsage;
 
@@ -35,10 +36,19 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
         Ok(json(&request, &autopilot_state(&agent, &request).await?))
     });
     let usage = handler(agent, |agent, request| async move { usage(&agent, &request).await });
+    let recovery = handler(agent, |agent, request| async move {
+        let recovery = own_server(&agent)?.recovery(&request.token).await?;
+        Ok(json(&request, &recovery))
+    });
+    let recover = handler(agent, |agent, request| async move { recover(&agent, &request).await });
     vec![
         route("/v1/operator/raft/configuration", Method::GET, configuration),
         route("/v1/operator/raft/peer", Method::DELETE, remove_peer),
         route("/v1/operator/raft/transfer-leader", Method::POST, transfer),
+        LocalRoute {
+            path: "/v1/operator/raft/recovery",
+            verbs: vec![(Method::GET, recovery), (Method::PUT, recover)],
+        },
         route("/v1/operator/autopilot/health", Method::GET, health),
         route("/v1/operator/autopilot/state", Method::GET, state),
         route("/v1/operator/usage", Method::GET, usage),
@@ -79,6 +89,26 @@ async fn transfer_leader(agent: &AgentHandle, request: &Request) -> Result<Reply
     let id = Some(request.params.text("id")).filter(|id| !id.is_empty());
     agent.delegate().transfer_leadership(&request.datacenter(), id, &request.token).await?;
     Ok(json(request, &Transferred { success: true }))
+}
+
+/// The server in this process: what it is asked concerns no other.
+fn own_server(agent: &AgentHandle) -> Result<&Server, CallError> {
+    let not_here = "this agent is a client: ask one of the servers that are left";
+    agent.delegate().server().ok_or_else(|| CallError::bad_request(not_here))
+}
+
+/// Makes the servers that are left the quorum. As that may lose what the others have, it is
+/// ordered on the machine itself.
+async fn recover(agent: &AgentHandle, request: &Request) -> Result<Reply, CallError> {
+    let server = own_server(agent)?;
+    if request.remote.is_some_and(|remote| !remote.to_canonical().is_loopback()) {
+        let text = "Permission denied: a recovery is ordered on the server itself, over a \
+                    loopback address or a unix socket";
+        return Err(CallError::new(ErrorKind::Denied, text));
+    }
+    let order: RecoveryOrder = request.json("Request decode failed: ")?;
+    server.recover((order.last_term, order.last_index), &request.token).await?;
+    Ok(Response::ok().into())
 }
 
 async fn autopilot_state(

@@ -70,6 +70,7 @@ pub const COMMANDS: &[Command] = &[
     operator::get_config::COMMAND,
     operator::instances::COMMAND,
     operator::list_peers::COMMAND,
+    operator::recover::COMMAND,
     operator::remove_peer::COMMAND,
     operator::set_config::COMMAND,
     operator::state::COMMAND,

@@ -15,14 +15,14 @@ const SETTINGS: &str = r#"
 "#;
 
 /// An agent of the cluster, with its data.
-struct Member {
-    agent: Agent,
+pub(super) struct Member {
+    pub(super) agent: Agent,
     _data: TempDir,
 }
 
 impl Member {
     /// Starts an agent that joins whoever listens at one of these gossip ports.
-    fn start(name: &str, ports: [u16; 5], seeds: &[u16], words: &[&str]) -> Self {
+    pub(super) fn start(name: &str, ports: [u16; 5], seeds: &[u16], words: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut all = vec![
             format!("-node={name}"),
@@ -56,12 +56,12 @@ impl Member {
     }
 
     /// Waits until an answer contains this.
-    fn until_says(&self, target: &str, wanted: &str) {
+    pub(super) fn until_says(&self, target: &str, wanted: &str) {
         self.agent.until(&|agent| agent.http("GET", target, "").1, wanted);
     }
 
     /// Waits until the servers of the quorum are these, and all vote.
-    fn until_voters(&self, wanted: &[&str]) {
+    pub(super) fn until_voters(&self, wanted: &[&str]) {
         until_some(|| {
             let (_, table) = self.agent.consul(&["operator", "raft", "list-peers"]);
             let rows = table.lines().skip(1).map(|line| line.split_whitespace());
@@ -75,7 +75,7 @@ impl Member {
     }
 
     /// Writes as soon as the cluster can.
-    fn write(&self, key: &str, value: &str) {
+    pub(super) fn write(&self, key: &str, value: &str) {
         until_some(|| match self.agent.http("PUT", &format!("/v1/kv/{key}"), value) {
             (200, answer) if answer == "true" => Ok(()),
             other => Err(format!("{other:?}")),

@@ -3,6 +3,7 @@
 mod candidate;
 mod follower;
 mod leader;
+mod recovery;
 mod replication;
 mod snapshot;
 mod status;

@@ -73,6 +73,11 @@ pub(crate) fn id(n: u8) -> ServerId {
     ServerId(format!("n{n}").into())
 }
 
+pub(crate) fn voter(n: u8) -> Server {
+    let (id, address) = (id(n), format!("10.0.0.{n}:8300").into());
+    Server { id, address, suffrage: Suffrage::Voter }
+}
+
 fn number(id: &ServerId) -> u8 {
     id.0[1..].parse().expect("ids are n1, n2, ...")
 }
@@ -96,10 +101,9 @@ impl Cluster {
             chosen: BTreeMap::new(),
             received: BTreeMap::new(),
         };
-        let servers = (1..=voters + nonvoters).map(|n| Server {
-            id: id(n),
-            address: format!("10.0.0.{n}:8300").into(),
-            suffrage: if n <= voters { Suffrage::Voter } else { Suffrage::Nonvoter },
+        let servers = (1..=voters + nonvoters).map(|n| match n <= voters {
+            true => voter(n),
+            false => Server { suffrage: Suffrage::Nonvoter, ..voter(n) },
         });
         let configuration = Configuration { servers: servers.collect() };
         for n in 1..=voters + nonvoters {

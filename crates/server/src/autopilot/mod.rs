@@ -28,8 +28,7 @@ use types::{SecretId, Timestamp};
 
 use self::acting::{Pilot, Step};
 use self::health::{MemberFacts, ServerFacts};
-use self::stats::Known;
-pub(crate) use self::stats::RAFT_STATS;
+pub(crate) use self::stats::{Known, RAFT_STATS, ask_all};
 use crate::Server;
 use crate::endpoint::HealthReply;
 use crate::forward::{Answers, ask_answerer};

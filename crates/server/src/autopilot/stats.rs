@@ -19,11 +19,11 @@ pub(crate) const RAFT_STATS: &str = "Status.RaftStats";
 
 /// What one server said of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// How long ago it heard of the leader; `None` for never.
-    pub(super) last_contact: Option<Duration>,
-    pub(super) last_term: u64,
-    pub(super) last_index: u64,
+    pub(crate) last_contact: Option<Duration>,
+    pub(crate) last_term: u64,
+    pub(crate) last_index: u64,
 }
 
 impl From<&ServerRaftStats> for Known {
@@ -38,7 +38,7 @@ impl From<&ServerRaftStats> for Known {
 
 /// Asks all other servers of the configuration that gossip takes for alive, at the same
 /// time. Who does not answer in time has said nothing.
-pub(super) async fn ask_all(
+pub(crate) async fn ask_all(
     server: &Server,
     stats: &RaftStats,
     members: &[Member],

@@ -25,6 +25,9 @@ pub enum ProposeError {
     /// A change of members or leadership was refused.
     #[error(transparent)]
     Change(ChangeError),
+    /// The servers that are left do not go on without the others.
+    #[error(transparent)]
+    Recover(#[from] raft::RecoverError),
     /// The queue stayed full for 30 seconds.
     #[error("timed out enqueuing operation")]
     EnqueueTimeout,

@@ -12,7 +12,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use contract::AnyCommand;
 use raft::{
-    BootstrapError, Change, Configuration, EntryKind, Message, RequestId, ServerId, SnapshotMeta,
+    BootstrapError, Change, Configuration, EntryKind, LogPosition, Message, RecoverError,
+    RequestId, ServerId, SnapshotMeta,
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use types::Index;
@@ -58,6 +59,11 @@ pub(super) enum Input {
         change: Change,
         expected: Option<Index>,
         done: Done,
+    },
+    Recover {
+        left: Configuration,
+        expected: LogPosition,
+        done: oneshot::Sender<Result<LogPosition, RecoverError>>,
     },
     Transfer {
         target: Option<ServerId>,

@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use contract::AnyCommand;
-use raft::{BootstrapError, Configuration, EntryKind, Server, SnapshotMeta};
+use raft::{BootstrapError, Configuration, EntryKind, LogPosition, Server, SnapshotMeta};
 use telemetry::series::CounterHandle;
 use tokio::sync::{oneshot, watch};
 use types::Index;
@@ -143,6 +143,20 @@ impl RaftHost {
         let (done, outcome) = oneshot::channel();
         self.push(Input::Change { change, expected, done })?;
         self.index_of(outcome).await
+    }
+
+    /// Makes those of the members that are left the configuration, on an operator's word that
+    /// the others are lost for good, and has this server campaign. `expected` is the end of
+    /// the log by which the operator judged. Returns where the configuration stands.
+    ///
+    /// # Errors
+    /// [`ProposeError::Recover`] when refused; nothing has changed then.
+    pub async fn recover(
+        &self,
+        left: Configuration,
+        expected: LogPosition,
+    ) -> Result<LogPosition, ProposeError> {
+        Ok(self.ask(|done| Input::Recover { left, expected, done }).await??)
     }
 
     /// Hands leadership to `target`, or to whoever is most up to date.

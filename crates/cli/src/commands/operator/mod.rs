@@ -3,6 +3,7 @@
 pub(super) mod get_config;
 pub(super) mod instances;
 pub(super) mod list_peers;
+pub(super) mod recover;
 pub(super) mod remove_peer;
 pub(super) mod set_config;
 pub(super) mod state;

@@ -26,7 +26,7 @@ use super::metrics::RaftMetrics;
 use super::options::{HostOptions, HostSettings};
 use super::role::RoleLines;
 use super::shared::{Lease, Shared};
-use super::stats::RaftStats;
+use super::stats::{RaftStats, configuration_text};
 use super::storage::{HostCore, Writes};
 use super::transport::Transport;
 
@@ -253,6 +253,14 @@ impl Driver {
                     }
                     Err(error) => drop(done.send(Err(error.into()))),
                 }
+            }
+            Input::Recover { left, expected, done } => {
+                let recovered = self.core.recover(&left, expected, now);
+                if recovered.is_ok() {
+                    let servers = configuration_text(&left);
+                    tracing::warn!(target: "agent.server.raft", servers, "recovering Raft configuration");
+                }
+                let _ = done.send(recovered);
             }
             Input::Transfer { target, done } => {
                 let target = target.or_else(|| self.successor(now, Duration::ZERO));
@@ -483,6 +491,8 @@ impl Driver {
     }
 
     fn lost_leadership(&mut self) {
+        // Until now it was in contact with itself.
+        self.shared.set_last_contact(Instant::now());
         self.first_of_term = None;
         self.elected = None;
         self.shared.set_lease(Lease::None);
