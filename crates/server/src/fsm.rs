@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use domains::session::LockDelay;
 use replica::fsm::Witness;
-use replica::state_file::{Contents, RestoreError};
 pub use replica::fsm::{FsmCommand, FsmError, FsmReply};
+use replica::state_file::{Contents, RestoreError};
 use snapshot::RecordType;
 use store::Store;
 use types::Index;

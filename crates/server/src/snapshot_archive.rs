@@ -343,7 +343,7 @@ mod tests {
         let (token, index) = (SecretId::default(), server.raft().applied_index());
         let archive = io::Cursor::new(REAL);
         let refused = server.restore_snapshot(archive, &Datacenter::default(), &token).await;
-        let error = refused.err().expect("it has tokens").to_string();
+        let error = refused.expect_err("it has tokens").to_string();
         let expected = "the snapshot is of a cluster with ACLs in force (a bootstrapped ACL system, 2 tokens, 1 policy)";
         assert!(error.starts_with(expected), "{error}");
         assert_eq!(server.raft().applied_index(), index);
