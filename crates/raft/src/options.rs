@@ -17,6 +17,8 @@ pub struct Options {
     pub leader_lease_timeout: Duration,
     /// An idle leader tells followers of the commit index after a random time in `[x, 2x)`.
     pub commit_timeout: Duration,
+    /// Whether a campaign begins by asking whether it can be won (thesis 9.6).
+    pub pre_vote: bool,
     /// A request for entries or a heartbeat that was neither answered nor reported as failed
     /// counts as failed after this long. For snapshots it is scaled with their size.
     pub request_timeout: Duration,
@@ -44,6 +46,7 @@ impl Default for Options {
             election_timeout: Duration::from_millis(1000),
             leader_lease_timeout: Duration::from_millis(500),
             commit_timeout: Duration::from_millis(50),
+            pre_vote: true,
             request_timeout: Duration::from_secs(10),
             max_append_entries: 64,
             max_append_bytes: 4 << 20,

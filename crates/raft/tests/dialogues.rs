@@ -66,8 +66,9 @@ fn command_line(cluster: &mut Cluster, command: &str) {
         "heal" => cluster.cuts.clear(),
         "stall" => cluster.nodes.get_mut(&n(1)).unwrap().stalled = true,
         "persist" => cluster.persist(n(1)),
-        "trailing" | "max-entries" => {
+        "trailing" | "max-entries" | "no-pre-vote" => {
             match words[0] {
+                "no-pre-vote" => cluster.options.pre_vote = false,
                 "trailing" => cluster.options.trailing_logs = u64::from(n(1)),
                 _ => cluster.options.max_append_entries = usize::from(n(1)),
             }

@@ -143,6 +143,7 @@ fn draw_options(rng: &mut Rng) -> Options {
         election_timeout: Duration::from_millis(300),
         leader_lease_timeout: Duration::from_millis(150),
         commit_timeout: Duration::from_millis(20),
+        pre_vote: true,
         request_timeout: Duration::from_millis(pick(rng, &[200, 500, 1000])),
         max_append_entries: pick(rng, &[1, 3, 64]) as usize,
         max_append_bytes: pick(rng, &[40, 1000, 4 << 20]) as usize,

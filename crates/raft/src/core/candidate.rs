@@ -77,7 +77,7 @@ impl<L: LogReader> Core<L> {
             self.actions.push_back(Action::LeaderChanged { term, leader: None });
         }
         let sole = self.configurations.latest.quorum() == 1;
-        match transfer || sole {
+        match transfer || sole || !self.options.pre_vote {
             true => self.ask_for_votes(transfer),
             false => self.ask_for_pre_votes(),
         }
