@@ -22,6 +22,7 @@ mod error;
 mod inbox;
 mod metrics;
 mod options;
+mod peer_lines;
 mod recovery;
 mod role;
 mod shared;

@@ -43,9 +43,14 @@ impl RoleLines {
         let before = self.role.replace(status.role);
         match status.role {
             RoleName::Follower => self.follows(),
-            RoleName::PreCandidate | RoleName::Candidate => self.stands(before, status.term),
+            RoleName::PreCandidate => self.stands(before, status.term),
+            RoleName::Candidate => {
+                self.stands(before, status.term);
+                Self::pre_voted(before, status.term, voters);
+            }
             RoleName::Leader => {
                 self.stands(before, status.term);
+                Self::pre_voted(before, status.term, voters);
                 self.leads(status.term, voters);
             }
         }
@@ -76,6 +81,18 @@ impl RoleLines {
         let node = self.node("Candidate");
         tracing::info!(target: "agent.server.raft", node, term = term.0, "entering candidate state");
         names::RAFT_STATE_CANDIDATE.increment([], 1);
+    }
+
+    /// Tells that the round before the election was won.
+    fn pre_voted(before: Option<RoleName>, term: Term, voters: usize) {
+        if before == Some(RoleName::PreCandidate) {
+            let votes = voters / 2 + 1;
+            tracing::info!(
+                target: "agent.server.raft",
+                { term = term.0, tally = votes, votesNeeded = votes },
+                "pre-vote successful, starting election"
+            );
+        }
     }
 
     fn leads(&self, term: Term, voters: usize) {

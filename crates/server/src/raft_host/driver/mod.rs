@@ -24,6 +24,7 @@ use super::error::{Fatal, ProposeError};
 use super::inbox::{Done, Inbox, Input, Outcome, Proposed, SnapshotAsked, Taken};
 use super::metrics::RaftMetrics;
 use super::options::{HostOptions, HostSettings};
+use super::peer_lines::PeerLines;
 use super::role::RoleLines;
 use super::shared::{Lease, Shared};
 use super::stats::{RaftStats, configuration_text};
@@ -100,6 +101,7 @@ pub(super) struct Driver {
     random: fastrand::Rng,
     metrics: RaftMetrics,
     lines: RoleLines,
+    peer_lines: PeerLines,
 }
 
 impl Driver {
@@ -126,6 +128,7 @@ impl Driver {
             random: fastrand::Rng::with_seed(options.seed ^ 0x5eed),
             metrics: RaftMetrics::new(now),
             lines: RoleLines::new(Arc::clone(&options.address)),
+            peer_lines: PeerLines::default(),
             options,
             gathered: Vec::new(),
             pending: VecDeque::new(),
@@ -241,6 +244,7 @@ impl Driver {
             Input::Change { change, expected, done } => {
                 match self.core.change_membership(&change, expected, now) {
                     Ok(position) => {
+                        PeerLines::changed(&change, &self.core.configurations().latest);
                         let (command, _permit) = (None, None);
                         let proposed = now;
                         self.pending.push_back(Pending {
@@ -495,6 +499,7 @@ impl Driver {
         self.shared.set_last_contact(Instant::now());
         self.first_of_term = None;
         self.elected = None;
+        self.peer_lines.stop();
         self.shared.set_lease(Lease::None);
         self.shared.set_leadership(false);
         for pending in self.pending.drain(..) {
@@ -556,6 +561,11 @@ impl Driver {
     fn note_role(&mut self) {
         let voters = self.core.configurations().latest.voters().count();
         self.lines.note(&self.core.status(), voters);
+        let members = self.core.configurations();
+        if self.core.is_leader() && self.peer_lines.wants(members.latest_index) {
+            let followers = self.core.followers_status();
+            self.peer_lines.note(members.latest_index, &members.latest, &followers);
+        }
     }
 
     /// Where this server's log stands, and how old it is.
