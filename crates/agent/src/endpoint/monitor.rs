@@ -125,6 +125,9 @@ mod tests {
     struct Fixture {
         routes: Vec<LocalRoute>,
         stop: watch::Sender<bool>,
+        /// Were there one dispatcher alone, a line that another test's thread comes to first
+        /// would be off for all threads: `tracing` asks only the dispatcher of that thread then.
+        _second: tracing::Dispatch,
         _log: tracing::subscriber::DefaultGuard,
     }
 
@@ -134,8 +137,9 @@ mod tests {
         logging.begin();
         let (stop, stopped) = watch::channel(false);
         let routes = routes(&logging, &everybody(may), &stopped);
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         let subscriber = tracing_subscriber::registry().with(logging.layer());
-        Fixture { routes, stop, _log: tracing::subscriber::set_default(subscriber) }
+        Fixture { routes, stop, _second, _log: tracing::subscriber::set_default(subscriber) }
     }
 
     async fn stream(fixture: &Fixture, query: &[(&str, &str)]) -> mpsc::Receiver<Bytes> {
