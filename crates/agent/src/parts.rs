@@ -43,6 +43,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Everything that runs.
 pub(crate) struct Parts {
     http_settings: Arc<ArcSwap<HttpSettings>>,
+    cache: Arc<AgentCache>,
     tls: Option<SharedTls>,
     connections: Arc<http_server::listener::ConnectionLimit>,
     /// Told to HTTP listeners and duties, each at its time.
@@ -113,6 +114,7 @@ impl Parts {
         });
         let default_wait = running.http.default_query_time.to_std();
         let cache = Arc::new(AgentCache::new(delegate, default_wait));
+        cache.set_fetch_rate(settings::fetch_rate(&running));
         let dns = start_dns(&running, &own, &cache).await?;
         let (bound, tls) = listeners::bind(&running).map_err(|error| error.to_string())?;
         let http_settings = Arc::new(ArcSwap::from_pointee(settings::http(&running)));
@@ -127,8 +129,11 @@ impl Parts {
         let events = user_events(handle, &local);
         router.add_local(endpoint::event::routes(&events));
         let (order_execution, executions) = mpsc::channel(remote_exec::WAITING_MAX);
-        let backend =
-            Arc::new(DelegateBackend::new(delegate.clone(), cache, running.http.use_cache));
+        let backend = Arc::new(DelegateBackend::new(
+            delegate.clone(),
+            Arc::clone(&cache),
+            running.http.use_cache,
+        ));
         let service = Arc::new(HttpService::new(Arc::clone(&http_settings), router, backend));
         let limit = running.limits.http_max_conns_per_client;
         let connections = Arc::new(http_server::listener::ConnectionLimit::new(limit));
@@ -168,6 +173,7 @@ impl Parts {
         let watches = Watches::start(WatchSettings::read(&running)?, data_dir);
         Ok(Self {
             http_settings,
+            cache,
             tls,
             connections,
             stop_http,
@@ -264,6 +270,7 @@ impl Parts {
         if let Delegate::Client(client) = self.handle.delegate() {
             client.set_options(settings::client(config));
         }
+        self.cache.set_fetch_rate(settings::fetch_rate(config));
         self.connections.set(config.limits.http_max_conns_per_client);
         self.watches.change_to(watches);
         self.snapshot_schedule.send_if_modified(|schedule| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::RuntimeConfig;
-use config::runtime::{RateLimitMode, TlsVersion};
+use config::runtime::{CacheConfig, RateLimitMode, TlsVersion};
 use contract::AgentFacts;
 use http::{HeaderName, HeaderValue};
 use http_server::{HttpSettings, Ui};
@@ -15,6 +15,7 @@ use server::rate_limit::{LimitMode, RequestLimits};
 use telemetry::{FilterSettings, SinkSettings};
 use types::autopilot::AutopilotConfiguration;
 
+use crate::cache::FetchRate;
 use crate::delegate::ClientOptions;
 use crate::environment;
 
@@ -181,10 +182,17 @@ pub(crate) fn raft(config: &RuntimeConfig) -> RaftOptions {
         heartbeat_timeout: at_least(config.raft.heartbeat_timeout),
         election_timeout: at_least(config.raft.election_timeout),
         leader_lease_timeout: at_least(config.raft.leader_lease_timeout),
+        pre_vote: !config.raft.prevote_disabled,
         trailing_logs: config.raft.trailing_logs,
         snapshot_threshold: config.raft.snapshot_threshold,
         ..RaftOptions::default()
     }
+}
+
+/// How often a client agent fetches what it keeps.
+pub(crate) fn fetch_rate(config: &RuntimeConfig) -> FetchRate {
+    let CacheConfig { entry_fetch_rate, entry_fetch_max_burst } = config.cache;
+    FetchRate { per_second: entry_fetch_rate, burst: entry_fetch_max_burst }
 }
 
 /// What the metrics are called, and which of them are kept.

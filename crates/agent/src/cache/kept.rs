@@ -18,6 +18,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use types::{Datacenter, Index, SecretId};
 
+use super::fetch_rate::{FetchRate, Fetches};
+
 /// How long servers are asked to wait for something new.
 const REFRESH_WAIT: Duration = Duration::from_secs(10 * 60);
 
@@ -61,6 +63,7 @@ pub(crate) struct KeptAnswers {
     source: Arc<dyn Source>,
     /// How long a blocking question waits that does not say.
     default_wait: Duration,
+    fetch_rate: watch::Sender<FetchRate>,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -128,7 +131,13 @@ impl Entry {
 impl KeptAnswers {
     /// Keeps nothing yet.
     pub(crate) fn new(source: Arc<dyn Source>, default_wait: Duration) -> Self {
-        Self { source, default_wait, kept: Arc::default() }
+        let fetch_rate = watch::Sender::new(FetchRate::default());
+        Self { source, default_wait, fetch_rate, kept: Arc::default() }
+    }
+
+    /// Sets how often each entry is fetched, from now on.
+    pub(crate) fn set_fetch_rate(&self, rate: FetchRate) {
+        self.fetch_rate.send_replace(rate);
     }
 
     /// How many answers are kept.
@@ -234,6 +243,7 @@ impl KeptAnswers {
                 consistency: options.consistency,
                 ..ReadOptions::default()
             },
+            fetch_rate: self.fetch_rate.subscribe(),
             entry: Arc::clone(&entry),
         };
         let (all, own) = (Arc::downgrade(&self.kept), key.clone());
@@ -266,6 +276,7 @@ struct Follower {
     source: Arc<dyn Source>,
     query: Arc<dyn AnyQuery>,
     options: ReadOptions,
+    fetch_rate: watch::Receiver<FetchRate>,
     entry: Arc<Entry>,
 }
 
@@ -274,7 +285,16 @@ impl Follower {
     async fn run(&self) {
         let mut seen = Index::ZERO;
         let mut failures: u32 = 0;
+        let rate = || *self.fetch_rate.borrow();
+        let mut fetches = Fetches::new(rate(), Instant::now());
         loop {
+            let wait = fetches.take(rate(), Instant::now());
+            if !wait.is_zero() {
+                tokio::select! {
+                    () = sleep(wait) => {}
+                    () = self.entry.unused() => return,
+                }
+            }
             let mut options = self.options.clone();
             if seen > Index::ZERO {
                 options.min_index = seen;

@@ -7,6 +7,7 @@
 //! an entry of the cache is never behind. What remains is what the cache tells: whether
 //! somebody asked before, and through which backend the answer came.
 
+mod fetch_rate;
 pub(crate) mod kept;
 
 use std::any::Any;
@@ -21,6 +22,7 @@ use telemetry::names;
 use telemetry::series::GaugeHandle;
 use types::Index;
 
+pub(crate) use self::fetch_rate::FetchRate;
 use self::kept::{KeptAnswers, Value};
 use crate::delegate::{Client, Delegate};
 
@@ -114,6 +116,14 @@ impl AgentCache {
             }
         };
         Self { kept, ..Self::default() }
+    }
+
+    /// Sets how often each answer that is kept is fetched again, from now on. At a server
+    /// nothing is fetched.
+    pub(crate) fn set_fetch_rate(&self, rate: FetchRate) {
+        if let Some(kept) = &self.kept {
+            kept.set_fetch_rate(rate);
+        }
     }
 
     /// Answers a query: with what is kept, if that may be, else through the delegate.

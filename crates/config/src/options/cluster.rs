@@ -10,7 +10,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     int("raft_snapshot_threshold", "16384", "Entries that make a snapshot.").reloads(),
     duration("raft_snapshot_interval", "30s", "How often that is looked at.").reloads(),
     int("raft_trailing_logs", "10240", "Entries kept after a snapshot.").reloads(),
-    flag("raft_prevote_disabled", false, "No pre-vote.").of(Feature::NoPreVote),
+    flag("raft_prevote_disabled", false, "No pre-vote.").of(Feature::Cluster),
     text("raft_logstore.backend", "default", "default, boltdb or wal.").of(Feature::LogStore),
     flag("raft_logstore.disable_log_cache", false, "Accepted, never had an effect."),
     flag("raft_logstore.verification.enabled", false, "Verify the log.").of(Feature::LogStore),
@@ -37,12 +37,8 @@ pub(super) const OPTIONS: &[Opt] = &[
         .reloads()
         .of(Feature::Grpc),
     flag("rpc.enable_streaming", false, "Streaming to clients; true on servers.").of(Feature::Rpc),
-    int("cache.entry_fetch_max_burst", "2", "Fetches of one entry at once.")
-        .reloads()
-        .of(Feature::Cache),
-    float("cache.entry_fetch_rate", "", "Fetches of one entry per second.")
-        .reloads()
-        .of(Feature::Cache),
+    int("cache.entry_fetch_max_burst", "2", "Fetches of one entry at once.").reloads(),
+    float("cache.entry_fetch_rate", "", "Fetches of one entry per second.").reloads(),
     flag("autopilot.cleanup_dead_servers", true, "Remove dead servers."),
     duration("autopilot.last_contact_threshold", "200ms", "Longest healthy silence."),
     int("autopilot.max_trailing_logs", "250", "Most entries behind."),

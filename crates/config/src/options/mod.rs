@@ -73,8 +73,6 @@ pub enum Feature {
     Gossip,
     /// Several servers: voting, autopilot.
     Cluster,
-    /// Elections without a round before them.
-    NoPreVote,
     /// Calls among agents: the server port, and client agents.
     Rpc,
     /// Other datacenters.

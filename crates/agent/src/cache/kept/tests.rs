@@ -187,3 +187,18 @@ fn waits_after_failures_are_bounded() {
     assert!(wait_after(1) <= RETRY_MIN && wait_after(1) >= RETRY_MIN / 2);
     assert!(wait_after(u32::MAX) <= RETRY_MAX && wait_after(40) >= RETRY_MAX / 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_changes_all_the_time_is_fetched_as_often_as_the_rate_says() {
+    let cache = Cache::new(Some(1));
+    cache.answers.set_fetch_rate(FetchRate { per_second: Some(1.0), burst: 2 });
+    assert_eq!(cache.plain().await, "1 miss 0");
+    for number in 2..=100 {
+        sleep(Duration::from_millis(100)).await;
+        cache.set(Some(number));
+    }
+    // Two at once, and one more each second.
+    assert!((10..=13).contains(&cache.asked()), "{}", cache.asked());
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(cache.plain().await, "100 hit 0");
+}
