@@ -76,12 +76,7 @@ impl Parts {
         let (stop_duties, duties_stops) = watch::channel(false);
         let pools = handle.pools();
         let members = pools.lan().members();
-        let mut duties = JoinSet::new();
-        duties.spawn(certificate_expiry::watch(handle.clone(), duties_stops.clone()));
-        duties.spawn(acl_safety::watch(members.clone(), duties_stops.clone()));
-        if !running.switches.disable_coordinates {
-            duties.spawn(coordinate::tell(handle.clone(), duties_stops.clone()));
-        }
+        let mut duties = duties_of_all_agents(handle, &duties_stops);
         let (snapshot_schedule, schedules) = watch::channel(running.snapshot_schedule.clone());
         if let Some(server) = delegate.server() {
             duties.spawn(server::usage::run(server.clone(), members.clone(), duties_stops.clone()));
@@ -329,6 +324,17 @@ impl Parts {
         }
         tracing::info!(target: "agent", "Endpoints down");
     }
+}
+
+/// What an agent does by itself, server or client.
+fn duties_of_all_agents(handle: &AgentHandle, stops: &watch::Receiver<bool>) -> JoinSet<()> {
+    let mut duties = JoinSet::new();
+    duties.spawn(certificate_expiry::watch(handle.clone(), stops.clone()));
+    duties.spawn(acl_safety::watch(handle.pools().lan().members(), stops.clone()));
+    if !handle.config().switches.disable_coordinates {
+        duties.spawn(coordinate::tell(handle.clone(), stops.clone()));
+    }
+    duties
 }
 
 /// The events of this agent.

@@ -14,7 +14,7 @@
 //! - `subscribe`: what changes, told to whoever subscribed to it.
 //! - [`rate_limit`]: how many calls a second are taken on.
 //! - `operator`: an operator looks at the quorum and changes it.
-//! - `recovery`: an operator has those servers go on that are left.
+//! - [`recovery`]: an operator has those servers go on that are left.
 //! - `snapshot_archive`: an operator saves and restores the state.
 //! - [`usage`]: how much there is, for the metrics.
 //! - [`leader`]: what only a leader does; `memory`: what it remembers beside the state;
@@ -45,7 +45,7 @@ pub mod raft_transport;
 pub mod rate_limit;
 mod read;
 mod reconcile;
-mod recovery;
+pub mod recovery;
 mod server_member;
 mod session_expiry;
 mod snapshot_archive;

@@ -7,7 +7,7 @@ use domains::catalog::Usage;
 use http::{Method, StatusCode};
 use http_server::{LocalRoute, Reply};
 use serde::Serialize;
-use server::Server;
+use server::{Server, recovery};
 use types::autopilot::AutopilotState;
 use types::operator::{RaftPeer, RecoveryOrder};
 use types::query_meta::QueryMeta;
@@ -37,7 +37,7 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
     });
     let usage = handler(agent, |agent, request| async move { usage(&agent, &request).await });
     let recovery = handler(agent, |agent, request| async move {
-        let recovery = own_server(&agent)?.recovery(&request.token).await?;
+        let recovery = recovery::plan(own_server(&agent)?, &request.token).await?;
         Ok(json(&request, &recovery))
     });
     let recover = handler(agent, |agent, request| async move { recover(&agent, &request).await });
@@ -107,7 +107,7 @@ async fn recover(agent: &AgentHandle, request: &Request) -> Result<Reply, CallEr
         return Err(CallError::new(ErrorKind::Denied, text));
     }
     let order: RecoveryOrder = request.json("Request decode failed: ")?;
-    server.recover((order.last_term, order.last_index), &request.token).await?;
+    recovery::recover(server, (order.last_term, order.last_index), &request.token).await?;
     Ok(Response::ok().into())
 }
 

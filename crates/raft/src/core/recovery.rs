@@ -33,7 +33,7 @@ impl<L: LogReader> Core<L> {
         now: Instant,
     ) -> Result<LogPosition, RecoverError> {
         self.tick(now);
-        self.may_recover(left, expected)?;
+        may_recover(self, left, expected)?;
         self.become_follower(None, LossReason::Asked);
         let term = Term(self.hard.term.0 + 1);
         let position = LogPosition { term, index: self.log.last().next() };
@@ -49,37 +49,37 @@ impl<L: LogReader> Core<L> {
         self.start_campaign(false);
         Ok(position)
     }
+}
 
-    fn may_recover(
-        &mut self,
-        left: &Configuration,
-        expected: LogPosition,
-    ) -> Result<(), RecoverError> {
-        match &self.role {
-            _ if self.halted => return Err(RecoverError::Busy),
-            Role::Leader(_) => return Err(RecoverError::Leads),
-            Role::Follower(follower) => {
-                if let Some(leader) = &follower.leader {
-                    return Err(RecoverError::LeaderKnown(leader.clone()));
-                }
+fn may_recover<L: LogReader>(
+    core: &mut Core<L>,
+    left: &Configuration,
+    expected: LogPosition,
+) -> Result<(), RecoverError> {
+    match &core.role {
+        _ if core.halted => return Err(RecoverError::Busy),
+        Role::Leader(_) => return Err(RecoverError::Leads),
+        Role::Follower(follower) => {
+            if let Some(leader) = &follower.leader {
+                return Err(RecoverError::LeaderKnown(leader.clone()));
             }
-            Role::Candidate(_) => {}
         }
-        if self.installing.is_some() {
-            return Err(RecoverError::Busy);
-        }
-        let last = self.log.last_position();
-        if last != expected {
-            return Err(RecoverError::Changed { expected, last });
-        }
-        left.validate()?;
-        if !left.is_voter(&self.id) {
-            return Err(RecoverError::NotAVoter);
-        }
-        let latest = &self.configurations.latest;
-        match left.servers.iter().find(|server| latest.server(&server.id).is_none()) {
-            Some(stranger) => Err(RecoverError::Stranger(stranger.id.clone())),
-            None => Ok(()),
-        }
+        Role::Candidate(_) => {}
+    }
+    if core.installing.is_some() {
+        return Err(RecoverError::Busy);
+    }
+    let last = core.log.last_position();
+    if last != expected {
+        return Err(RecoverError::Changed { expected, last });
+    }
+    left.validate()?;
+    if !left.is_voter(&core.id) {
+        return Err(RecoverError::NotAVoter);
+    }
+    let latest = &core.configurations.latest;
+    match left.servers.iter().find(|server| latest.server(&server.id).is_none()) {
+        Some(stranger) => Err(RecoverError::Stranger(stranger.id.clone())),
+        None => Ok(()),
     }
 }

@@ -181,15 +181,11 @@ impl<L: LogReader> Core<L> {
         assert!(snapshot.last.index <= self.applied, "a snapshot of what was never applied");
         let known = self.log.term(snapshot.last.index);
         assert!(
-            known == Some(snapshot.last.term) || self.log_failed(),
+            known == Some(snapshot.last.term) || self.halted || self.log.has_failed(),
             "a snapshot of another log"
         );
         self.compact(snapshot.last);
         self.snapshot = Some(snapshot);
-    }
-
-    fn log_failed(&self) -> bool {
-        self.halted || self.log.has_failed()
     }
 
     /// An operator restores an archive whose last index is `archived`: this leader accepts

@@ -37,81 +37,75 @@ struct Judged {
     outcome: Result<Configuration, Refusal>,
 }
 
-impl Server {
-    /// What a recovery would do, or why there is to be none. Nothing is changed.
-    ///
-    /// # Errors
-    /// Permission denied, or this server is stopping.
-    pub async fn recovery(&self, token: &SecretId) -> Result<Recovery, CallError> {
-        self.may_read_operator(token)?;
-        let judged = judged(self).await?;
-        Ok(self.shown(&judged))
-    }
+/// What a recovery would do, or why there is to be none. Nothing is changed.
+///
+/// # Errors
+/// Permission denied, or this server is stopping.
+pub async fn plan(server: &Server, token: &SecretId) -> Result<Recovery, CallError> {
+    server.may_read_operator(token)?;
+    let judged = judged(server).await?;
+    Ok(shown(server, &judged))
+}
 
-    /// Makes the servers that are left the quorum, if this server's log still ends where the
-    /// operator saw it end, and waits until they have a leader.
-    ///
-    /// # Errors
-    /// Permission denied, or refused: nothing was changed then. There may be no leader yet.
-    pub async fn recover(
-        &self,
-        (term, index): (u64, u64),
-        token: &SecretId,
-    ) -> Result<(), CallError> {
-        self.may_write_operator(token)?;
-        let Judged { servers, outcome, .. } = judged(self).await?;
-        let left = outcome.map_err(|refusal| CallError::failed(refusal.to_string()))?;
-        let is_left = |server: &&ServerFacts| left.server(&server.id).is_some();
-        let names = |servers: Vec<&ServerFacts>| {
-            servers.into_iter().map(ServerFacts::name).collect::<Vec<_>>().join(", ")
-        };
-        let (left_names, lost_names): (Vec<_>, Vec<_>) = servers.iter().partition(is_left);
-        let (remaining, lost) = (names(left_names), names(lost_names));
-        tracing::warn!(target: "agent.server", remaining, lost, index, "An operator makes the servers that are left the Raft configuration: the others are lost for good");
-        let expected = LogPosition { term: Term(term), index: Index(index) };
-        let mut leader = self.raft().watch_leader();
-        let recovered = self.raft().recover(left, expected).await;
-        recovered.map_err(|error| error.to_call_error())?;
-        let elected = timeout(ELECTION_TIMEOUT, leader.wait_for(Option::is_some)).await;
-        match elected {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(CallError::failed("this server is stopping")),
-            Err(_) => Err(CallError::failed(
-                "the servers that are left are the quorum, but have not elected a leader yet: \
-                 their logs say why",
-            )),
-        }
+/// Makes the servers that are left the quorum, if this server's log still ends where the
+/// operator saw it end, and waits until they have a leader.
+///
+/// # Errors
+/// Permission denied, or refused: nothing was changed then. There may be no leader yet.
+pub async fn recover(
+    server: &Server,
+    (term, index): (u64, u64),
+    token: &SecretId,
+) -> Result<(), CallError> {
+    server.may_write_operator(token)?;
+    let Judged { servers, outcome, .. } = judged(server).await?;
+    let left = outcome.map_err(|refusal| CallError::failed(refusal.to_string()))?;
+    let is_left = |server: &&ServerFacts| left.server(&server.id).is_some();
+    let names = |servers: Vec<&ServerFacts>| {
+        servers.into_iter().map(ServerFacts::name).collect::<Vec<_>>().join(", ")
+    };
+    let (left_names, lost_names): (Vec<_>, Vec<_>) = servers.iter().partition(is_left);
+    let (remaining, lost) = (names(left_names), names(lost_names));
+    tracing::warn!(target: "agent.server", remaining, lost, index, "An operator makes the servers that are left the Raft configuration: the others are lost for good");
+    let expected = LogPosition { term: Term(term), index: Index(index) };
+    let mut leader = server.raft().watch_leader();
+    let recovered = server.raft().recover(left, expected).await;
+    recovered.map_err(|error| error.to_call_error())?;
+    let elected = timeout(ELECTION_TIMEOUT, leader.wait_for(Option::is_some)).await;
+    match elected {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) => Err(CallError::failed("this server is stopping")),
+        Err(_) => Err(CallError::failed(
+            "the servers that are left are the quorum, but have not elected a leader yet: \
+             their logs say why",
+        )),
     }
+}
 
-    fn shown(&self, judged: &Judged) -> Recovery {
-        let Judged { stats, servers, outcome } = judged;
-        let shown = servers.iter().map(|server| RecoveryServer {
-            id: server.id.0.to_string(),
-            node: server
-                .member
-                .as_ref()
-                .map_or(RaftServer::UNKNOWN_NODE, |member| &member.name)
-                .to_owned(),
-            address: server.address.to_string(),
-            voter: server.suffrage == Suffrage::Voter,
-            status: server
-                .member
-                .as_ref()
-                .map_or("none", |member| member.status.as_str())
-                .to_owned(),
-            answers: server.last.is_some(),
-            last_term: server.last.map_or(0, |last| last.term.0),
-            last_index: server.last.map_or(0, |last| last.index.0),
-        });
-        Recovery {
-            id: stats.status.id.0.to_string(),
-            last_term: stats.status.last.term.0,
-            last_index: stats.status.last.index.0,
-            commit_index: stats.status.commit.0,
-            last_contact: GoDuration::from(self.raft().last_contact()),
-            servers: shown.collect(),
-            refused: outcome.as_ref().err().map(ToString::to_string).unwrap_or_default(),
-        }
+fn shown(asked: &Server, judged: &Judged) -> Recovery {
+    let Judged { stats, servers, outcome } = judged;
+    let shown = servers.iter().map(|server| RecoveryServer {
+        id: server.id.0.to_string(),
+        node: server
+            .member
+            .as_ref()
+            .map_or(RaftServer::UNKNOWN_NODE, |member| &member.name)
+            .to_owned(),
+        address: server.address.to_string(),
+        voter: server.suffrage == Suffrage::Voter,
+        status: server.member.as_ref().map_or("none", |member| member.status.as_str()).to_owned(),
+        answers: server.last.is_some(),
+        last_term: server.last.map_or(0, |last| last.term.0),
+        last_index: server.last.map_or(0, |last| last.index.0),
+    });
+    Recovery {
+        id: stats.status.id.0.to_string(),
+        last_term: stats.status.last.term.0,
+        last_index: stats.status.last.index.0,
+        commit_index: stats.status.commit.0,
+        last_contact: GoDuration::from(asked.raft().last_contact()),
+        servers: shown.collect(),
+        refused: outcome.as_ref().err().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
