@@ -183,7 +183,7 @@ pub(crate) async fn run(
     *memory.pilot() = Pilot::default();
     establish(server).await;
     established();
-    tracing::info!(target: "agent.server.autopilot", "reconciliation now enabled");
+    let _enabled = Enabled::tell();
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut reconciles = tokio::time::interval(RECONCILE_INTERVAL);
@@ -209,6 +209,22 @@ pub(crate) async fn run(
                 carry_out(server, steps).await;
             }
         }
+    }
+}
+
+/// Tells that autopilot looks after the servers, for as long as this lives.
+struct Enabled;
+
+impl Enabled {
+    fn tell() -> Self {
+        tracing::info!(target: "agent.server.autopilot", "reconciliation now enabled");
+        Self
+    }
+}
+
+impl Drop for Enabled {
+    fn drop(&mut self) {
+        tracing::info!(target: "agent.server.autopilot", "reconciliation now disabled");
     }
 }
 
