@@ -6,6 +6,7 @@
 //! - [`admission`]: what a leader does with a command before it enters the log.
 //! - [`live`]: query results that are kept until what they came from changes.
 //! - [`blocking`]: when a query that waits has its answer.
+//! - [`session_timers`]: when sessions are over, as their leader sees it.
 //!
 //! `server` drives it behind Raft and under tokio, and the simulator in one thread under a
 //! seed; both run this code. What takes a clock, a log line or a metric is theirs
@@ -15,4 +16,5 @@ pub mod admission;
 pub mod blocking;
 pub mod fsm;
 pub mod live;
+pub mod session_timers;
 pub mod state_file;

@@ -6,12 +6,13 @@
 //! (`reference/raft-and-snapshots.md` section 17). [`SessionTimers`] decides, without
 //! a clock; [`run`] looks at the table, sleeps and writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domains::session::{SESSIONS, SessionCommand, SessionOp};
-use store::{Reader, State, Store, Subscription};
+use replica::session_timers::{SessionTimers, sessions_with_ttl};
+use store::{Reader, Store, Subscription};
 use telemetry::names;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -28,10 +29,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Most sessions that are being ended at a time.
 const ENDING_MAX: usize = 64;
-
-/// How long to wait after a first failure to end a session, and how often that doubles.
-const RETRY_WAIT: Duration = Duration::from_secs(1);
-const RETRY_DOUBLINGS_MAX: u32 = 5;
 
 /// What a leader remembers of sessions beside the state.
 pub(crate) struct SessionMemory {
@@ -52,7 +49,7 @@ impl SessionMemory {
 
     /// Sessions with a time to live that are timed here.
     pub(crate) fn timed_sessions(&self) -> usize {
-        self.timers().by_session.len()
+        self.timers().len()
     }
 
     /// Whether the key cannot be locked yet.
@@ -62,7 +59,7 @@ impl SessionMemory {
 
     /// Lets the time of a session begin anew; false if it is over.
     pub(crate) fn renew(&self, session: &SessionId, ttl: Duration) -> bool {
-        self.timers().handle_renew(session, ttl, Instant::now())
+        self.timers().handle_renew(session, ttl, now())
     }
 
     fn timers(&self) -> MutexGuard<'_, SessionTimers> {
@@ -70,97 +67,12 @@ impl SessionMemory {
     }
 }
 
-/// When each session with a TTL ends.
-#[derive(Debug, Default)]
-struct SessionTimers {
-    by_session: BTreeMap<SessionId, Timer>,
-    by_deadline: BTreeSet<(Instant, SessionId)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Timer {
-    /// When it is over; once it was, when to try again to end the session.
-    deadline: Instant,
-    /// How often ending the session was tried.
-    attempts: u32,
-}
-
-impl SessionTimers {
-    /// A leader is established: the time of all sessions begins anew.
-    fn handle_established(&mut self, sessions: &BTreeMap<SessionId, Duration>, now: Instant) {
-        self.clear();
-        self.handle_sessions(sessions, now);
-    }
-
-    /// These are all sessions with a TTL: new ones begin, others are forgotten.
-    fn handle_sessions(&mut self, sessions: &BTreeMap<SessionId, Duration>, now: Instant) {
-        let gone: Vec<SessionId> =
-            self.by_session.keys().filter(|id| !sessions.contains_key(*id)).cloned().collect();
-        for id in gone {
-            self.remove(&id);
-        }
-        for (id, ttl) in sessions {
-            if !self.by_session.contains_key(id) {
-                self.set(id, Timer { deadline: now + *ttl, attempts: 0 });
-            }
-        }
-    }
-
-    /// A session begins anew, unless it is being ended.
-    fn handle_renew(&mut self, id: &SessionId, ttl: Duration, now: Instant) -> bool {
-        let over = |timer: &Timer| timer.attempts > 0 || timer.deadline <= now;
-        if self.by_session.get(id).is_some_and(over) {
-            return false;
-        }
-        self.set(id, Timer { deadline: now + ttl, attempts: 0 });
-        true
-    }
-
-    /// When the next session is over.
-    fn next_deadline(&self) -> Option<Instant> {
-        self.by_deadline.first().map(|(deadline, _)| *deadline)
-    }
-
-    /// At most so many sessions that are to be ended now. They are handed out again
-    /// after a while, as long as they are there.
-    fn take_due(&mut self, most: usize, now: Instant) -> Vec<SessionId> {
-        let due: Vec<SessionId> = self
-            .by_deadline
-            .iter()
-            .take_while(|(deadline, _)| *deadline <= now)
-            .take(most)
-            .map(|(_, id)| id.clone())
-            .collect();
-        for id in &due {
-            let attempts = self.by_session.get(id).map_or(0, |timer| timer.attempts);
-            let wait = RETRY_WAIT * 2u32.pow(attempts.min(RETRY_DOUBLINGS_MAX));
-            self.set(id, Timer { deadline: now + wait, attempts: attempts.saturating_add(1) });
-        }
-        due
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-
-    fn set(&mut self, id: &SessionId, timer: Timer) {
-        self.remove(id);
-        self.by_session.insert(id.clone(), timer);
-        self.by_deadline.insert((timer.deadline, id.clone()));
-    }
-
-    fn remove(&mut self, id: &SessionId) {
-        if let Some(timer) = self.by_session.remove(id) {
-            self.by_deadline.remove(&(timer.deadline, id.clone()));
-        }
-    }
-}
-
 /// Ends sessions whose time is over, for as long as it runs: while this server leads.
 pub(crate) async fn run(server: &Server, on_duty: &OnDuty) {
     let memory = &server.shared.memory.sessions;
+    let _forgotten = Forgotten(memory);
     let (mut changes, sessions) = look(server.store());
-    memory.timers().handle_established(&sessions, Instant::now());
+    memory.timers().handle_established(&sessions, now());
     let mut next_look = Instant::now() + LOOK_INTERVAL;
     let mut ending = JoinSet::new();
     loop {
@@ -170,17 +82,27 @@ pub(crate) async fn run(server: &Server, on_duty: &OnDuty) {
             () = changed_after(&changes, next_look) => {
                 let sessions;
                 (changes, sessions) = look(server.store());
-                memory.timers().handle_sessions(&sessions, Instant::now());
+                memory.timers().handle_sessions(&sessions, now());
                 next_look = Instant::now() + LOOK_INTERVAL;
             }
             () = reached(deadline), if has_room => {
-                let due = memory.timers().take_due(ENDING_MAX - ending.len(), Instant::now());
+                let due = memory.timers().take_due(ENDING_MAX - ending.len(), now());
                 for id in due {
                     ending.spawn(end(server.clone(), id, on_duty.clone()));
                 }
             }
             Some(_) = ending.join_next() => {}
         }
+    }
+}
+
+/// Forgets the timers when it is dropped: who leads again later must not take sessions for
+/// over that were renewed elsewhere meanwhile.
+struct Forgotten<'m>(&'m SessionMemory);
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        *self.0.timers() = SessionTimers::default();
     }
 }
 
@@ -191,9 +113,9 @@ async fn changed_after(changes: &Subscription, earliest: Instant) {
 }
 
 /// Completes at the deadline; never if there is none.
-async fn reached(deadline: Option<Instant>) {
+async fn reached(deadline: Option<std::time::Instant>) {
     match deadline {
-        Some(deadline) => sleep_until(deadline).await,
+        Some(deadline) => sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }
@@ -208,9 +130,9 @@ fn look(store: &Store) -> (Subscription, BTreeMap<SessionId, Duration>) {
     (changes, sessions_with_ttl(&store.snapshot()))
 }
 
-fn sessions_with_ttl(state: &State) -> BTreeMap<SessionId, Duration> {
-    let with_ttl = |session: &Session| Some((session.id.clone(), session.time_to_live()?));
-    state.peek_prefix(&SESSIONS, &[]).filter_map(with_ttl).collect()
+/// The moment, by the runtime's clock.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 async fn end(server: Server, id: SessionId, _on_duty: OnDuty) {
@@ -240,97 +162,6 @@ mod tests {
 
     use super::*;
     use crate::testing::leader;
-
-    fn sessions(ids: &[(&str, u64)]) -> BTreeMap<SessionId, Duration> {
-        ids.iter().map(|(id, ttl)| (SessionId::from(*id), Duration::from_secs(*ttl))).collect()
-    }
-
-    fn due(timers: &mut SessionTimers, now: Instant) -> Vec<String> {
-        timers.take_due(ENDING_MAX, now).iter().map(|id| id.as_str().to_owned()).collect()
-    }
-
-    struct Case {
-        timers: SessionTimers,
-        start: Instant,
-    }
-
-    impl Case {
-        fn new(ids: &[(&str, u64)]) -> Self {
-            let (mut timers, start) = (SessionTimers::default(), Instant::now());
-            timers.handle_established(&sessions(ids), start);
-            Self { timers, start }
-        }
-
-        fn after(&self, millis: u64) -> Instant {
-            self.start + Duration::from_millis(millis)
-        }
-
-        fn renew(&mut self, id: &str, millis: u64) -> bool {
-            let now = self.after(millis);
-            self.timers.handle_renew(&id.into(), Duration::from_secs(10), now)
-        }
-    }
-
-    #[test]
-    fn a_session_is_over_at_its_time_and_not_before() {
-        let mut case = Case::new(&[("a", 10), ("b", 20)]);
-        assert_eq!(case.timers.next_deadline(), Some(case.after(10_000)));
-        let (before, at) = (case.after(9_999), case.after(10_000));
-        assert!(due(&mut case.timers, before).is_empty());
-        assert_eq!(due(&mut case.timers, at), ["a"]);
-    }
-
-    #[test]
-    fn renewing_begins_anew_until_the_time_is_over() {
-        let mut case = Case::new(&[("a", 10)]);
-        assert!(case.renew("a", 9_000));
-        assert_eq!(case.timers.next_deadline(), Some(case.after(19_000)));
-        assert!(!case.renew("a", 19_000));
-        let later = case.after(19_500);
-        assert_eq!(due(&mut case.timers, later), ["a"]);
-        assert!(!case.renew("a", 19_600));
-    }
-
-    #[test]
-    fn a_session_that_could_not_be_ended_is_tried_again_ever_more_rarely() {
-        let mut case = Case::new(&[("a", 10)]);
-        let mut at = 10_000;
-        for wait in [1, 2, 4, 8, 16, 32, 32, 32] {
-            let now = case.after(at);
-            assert_eq!(due(&mut case.timers, now), ["a"]);
-            at += wait * 1000;
-            assert_eq!(case.timers.next_deadline(), Some(case.after(at)));
-        }
-    }
-
-    #[test]
-    fn timers_follow_the_table() {
-        let mut case = Case::new(&[("a", 10), ("b", 10)]);
-        let now = case.after(5_000);
-        case.timers.handle_sessions(&sessions(&[("b", 10), ("c", 10)]), now);
-        let later = case.after(15_000);
-        assert_eq!(due(&mut case.timers, later), ["b", "c"]);
-        case.timers.handle_sessions(&sessions(&[]), later);
-        assert_eq!(case.timers.next_deadline(), None);
-        assert!(case.timers.by_deadline.is_empty());
-    }
-
-    #[test]
-    fn a_new_leader_gives_every_session_its_full_time() {
-        let mut case = Case::new(&[("a", 10)]);
-        let now = case.after(10_000);
-        assert_eq!(due(&mut case.timers, now), ["a"]);
-        case.timers.handle_established(&sessions(&[("a", 10)]), now);
-        assert_eq!(case.timers.next_deadline(), Some(case.after(20_000)));
-        assert!(case.renew("a", 12_000));
-    }
-
-    #[test]
-    fn a_session_that_the_table_was_not_yet_seen_with_can_be_renewed() {
-        let mut case = Case::new(&[]);
-        assert!(case.renew("new", 100));
-        assert_eq!(case.timers.next_deadline(), Some(case.after(10_100)));
-    }
 
     #[tokio::test]
     async fn renewals_and_delayed_locks_are_answered_without_the_log() {
@@ -378,18 +209,33 @@ mod tests {
         server.raft().shutdown().await;
     }
 
+    #[tokio::test]
+    async fn a_leader_that_leads_no_more_forgets_when_sessions_are_over() {
+        let server = leader().await;
+        let memory = &server.shared.memory.sessions;
+        let (id, ttl) = (SessionId::from("s"), Duration::from_secs(10));
+        {
+            let on_duty = server.shared.duties.begin().await;
+            let mut duty = std::pin::pin!(run(&server, &on_duty));
+            let waits = std::future::poll_fn(|context| {
+                std::task::Poll::Ready(duty.as_mut().poll(context).is_pending())
+            });
+            assert!(waits.await);
+            let long_ago = now() - 2 * ttl;
+            memory.timers().handle_renew(&id, ttl, long_ago);
+            assert!(!memory.renew(&id, ttl), "its time is over");
+        }
+        assert_eq!(memory.timed_sessions(), 0);
+        // It was renewed at another leader, say; this one leads again, and is asked before it
+        // has taken on its duties.
+        assert!(memory.renew(&id, ttl));
+        server.raft().shutdown().await;
+    }
+
     async fn write<C: contract::Command>(
         server: &Server,
         command: C,
     ) -> Result<C::Reply, CallError> {
         server.write_typed(command, &SecretId::default()).await
-    }
-
-    #[test]
-    fn no_more_sessions_are_due_than_there_is_room_for() {
-        let mut case = Case::new(&[("a", 10), ("b", 10), ("c", 10)]);
-        let now = case.after(11_000);
-        assert_eq!(case.timers.take_due(2, now).len(), 2);
-        assert_eq!(case.timers.take_due(2, now).len(), 1);
     }
 }

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use domains::kv::{KVS, KvCommand, KvOp};
-use raft::{Destination, Message, Suffrage};
+use raft::{Body, Destination, Message, Suffrage};
 use store::Store;
 use types::kv::KvEntry;
 use wal::{Disk, DiskError, DiskErrorKind, DiskFile, FileDisk, MemDisk, SnapshotStore};
@@ -380,6 +381,9 @@ async fn whatever_was_acknowledged_survives_the_death_of_the_disk() {
 struct Wire {
     inlets: Arc<Mutex<BTreeMap<ServerId, Inlet>>>,
     is_cut: Arc<AtomicBool>,
+    /// Whoever leads, and whether it had its lease when it told another to campaign.
+    leader: Arc<OnceLock<RaftHost>>,
+    had_lease: Arc<Mutex<Vec<bool>>>,
 }
 
 struct Port {
@@ -390,6 +394,9 @@ struct Port {
 impl Transport for Port {
     fn send(&mut self, to: Destination, message: Message) {
         let inlets = self.wire.inlets.lock().expect("nobody panics");
+        if let (Body::TimeoutNow, Some(leader)) = (&message.body, self.wire.leader.get()) {
+            self.wire.had_lease.lock().expect("nobody panics").push(leader.has_lease());
+        }
         let request = message.request;
         let receiver = inlets.get(&to.id).filter(|_| !self.wire.is_cut.load(Ordering::Relaxed));
         let delivered = receiver.is_some_and(|inlet| inlet.deliver(self.from.clone(), message));
@@ -438,8 +445,11 @@ async fn three_servers_agree_and_leadership_moves_with_all_that_was_written() {
 
     let error = put(&b, "x", b"").await.expect_err("it follows");
     assert!(matches!(error, ProposeError::NotLeader(Some(leader)) if &*leader.0 == "a"));
+    assert!(wire.leader.set(a.clone()).is_ok());
     a.transfer_leadership(Some(ServerId("b".into()))).await.expect("it is up to date");
     assert!(b.until_leader().await);
+    // Not even while it was told: a default read would miss what is written there.
+    assert_eq!(*wire.had_lease.lock().expect("nobody panics"), [false]);
     put(&b, "30", b"").await.expect("it leads");
     assert_eq!(keys(&stored).len(), 31);
 
@@ -447,4 +457,6 @@ async fn three_servers_agree_and_leadership_moves_with_all_that_was_written() {
     wire.is_cut.store(true, Ordering::Relaxed);
     leadership.wait_for(|leads| !*leads).await.expect("it runs");
     assert!(!b.has_lease());
+    // The wire holds it, and it the wire.
+    a.shutdown().await;
 }

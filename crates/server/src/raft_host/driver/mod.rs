@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use contract::AnyCommand;
 use raft::{
-    Action, Entry, EntryKind, LogPosition, Proposal, ReadId, Server, ServerId, Suffrage,
+    Action, Body, Entry, EntryKind, LogPosition, Proposal, ReadId, Server, ServerId, Suffrage,
     WriteNumber,
 };
 use telemetry::names;
@@ -392,7 +392,14 @@ impl Driver {
     /// An action that is no write.
     fn perform(&mut self, action: Action) -> Result<(), Fatal> {
         match action {
-            Action::Send { to, message } => self.transport.send(to, message),
+            Action::Send { to, message } => {
+                if matches!(message.body, Body::TimeoutNow) {
+                    // Who is told to campaign may lead before this thread, which may have to
+                    // wait for the disk, comes to tell that the lease is void.
+                    self.shared.set_lease(Lease::None);
+                }
+                self.transport.send(to, message);
+            }
             Action::SendSnapshot { to, message } => {
                 self.transport.send_snapshot(to, message, &self.snapshots);
             }
