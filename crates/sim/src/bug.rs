@@ -53,13 +53,15 @@ pub enum Bug {
     WakeLost,
     /// A query that waits is woken by whatever is applied.
     WakeWithoutChange,
+    /// Who leads again remembers when sessions were over the last time that it led.
+    TimersKept,
     /// An answer tells the index of the last command, not that of its rows.
     IndexTooNew,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Bug; 24] = [
+    pub const ALL: [Bug; 25] = [
         Bug::VoteNotPersisted,
         Bug::TermNotPersisted,
         Bug::ReplyBeforePersist,
@@ -83,6 +85,7 @@ impl Bug {
         Bug::LockGivenTwice,
         Bug::WakeLost,
         Bug::WakeWithoutChange,
+        Bug::TimersKept,
         Bug::IndexTooNew,
     ];
 

@@ -71,7 +71,8 @@ impl Change {
             Change::Txn(_) => Told::Txn(of(reply)),
             Change::Session(_) => match of(reply) {
                 SessionReply::Created { id } => Told::Session(id),
-                _ => Told::Done,
+                SessionReply::NotFound(id) => Told::Failed(format!("no session {}", id.as_str())),
+                SessionReply::Destroyed(_) | SessionReply::Renewed(_) => Told::Done,
             },
             Change::Register(_) | Change::Deregister(_) => Told::Done,
         }

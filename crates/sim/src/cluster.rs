@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use linearizability::keys::{Fault, find_fault, shortest_fault};
 use raft::RoleName;
+use replica::session_timers::sessions_with_ttl;
 
 use crate::client::Clients;
 use crate::clock::{Clock, Tempers, Time};
+use crate::keeper::Keepers;
 use crate::network::Network;
 use crate::scenario::{
-    CALM, CLIENTS, GROUPS, RECOVERY, SETTLING, SPARES, Scenario, WATCHERS, Weather,
+    CALM, CLIENTS, GROUPS, KEEPERS, RECOVERY, SETTLING, SPARES, Scenario, WATCHERS, Weather,
 };
 use crate::server::Server;
 use crate::watcher::Watchers;
@@ -31,6 +33,7 @@ pub(crate) struct Cluster {
     pub(crate) network: Network,
     pub(crate) clients: Clients,
     pub(crate) watchers: Watchers,
+    pub(crate) keepers: Keepers,
     pub(crate) faults_end: Time,
     /// Until then new leaders are doomed.
     pub(crate) cursed_until: Time,
@@ -54,6 +57,7 @@ impl Cluster {
         let nodes = scenario.servers + SPARES;
         let clients = Clients::new(CLIENTS, nodes, &mut world);
         let watchers = Watchers::new(CLIENTS, WATCHERS, nodes, &mut world);
+        let keepers = Keepers::new(CLIENTS + WATCHERS, KEEPERS, nodes, &mut world);
         let mut servers = Vec::new();
         for number in 0..nodes {
             let clock = Clock::new(base, weather.clocks, &mut world.rng);
@@ -68,6 +72,7 @@ impl Cluster {
             network,
             clients,
             watchers,
+            keepers,
             faults_end,
             cursed_until: Time(0),
             elections: 0,
@@ -106,6 +111,7 @@ impl Cluster {
         }
         self.clients.stop();
         self.watchers.ask_the_leader();
+        self.keepers.stop();
         if self.run_until(recovered.after(SETTLING)) {
             self.check_states();
             self.check_histories();
@@ -176,15 +182,24 @@ impl Cluster {
                 });
             }
             Event::Reply(reply) if reply.client < CLIENTS => self.clients.answered(reply, world),
-            Event::Reply(reply) => self.watchers.answered(reply, world),
+            Event::Reply(reply) if reply.client < CLIENTS + WATCHERS => {
+                self.watchers.answered(reply, world);
+            }
+            Event::Reply(reply) => self.keepers.answered(reply, world),
             Event::Client { client, attempt } if client < CLIENTS => {
                 self.clients.wake(client, attempt, world);
             }
-            Event::Client { client, attempt } => self.watchers.wake(client, attempt, world),
+            Event::Client { client, attempt } if client < CLIENTS + WATCHERS => {
+                self.watchers.wake(client, attempt, world);
+            }
+            Event::Client { client, attempt } => self.keepers.wake(client, attempt, world),
             Event::Deadline { client, attempt } if client < CLIENTS => {
                 self.clients.gives_up(client, attempt, world);
             }
-            Event::Deadline { client, attempt } => self.watchers.gives_up(client, attempt, world),
+            Event::Deadline { client, attempt } if client < CLIENTS + WATCHERS => {
+                self.watchers.gives_up(client, attempt, world);
+            }
+            Event::Deadline { client, attempt } => self.keepers.gives_up(client, attempt, world),
             Event::Start(node) => self.start(usize::from(node.0)),
             Event::Resume(node) => self.servers[usize::from(node.0)].paused = None,
             Event::Heal(healing) => self.heal(&healing),
@@ -250,6 +265,9 @@ impl Cluster {
         let members = leader.core.configurations().latest.clone();
         let end = leader.core.commit_index();
         let mut wrong = self.watchers.behind(&leader.machine.state());
+        for id in sessions_with_ttl(&leader.machine.state()).keys() {
+            wrong.push(format!("session time: {} outlives its time", id.as_str()));
+        }
         let observer = &mut self.world.observer;
         if end < observer.acknowledged || leader.core.last_index() != end {
             wrong.push(format!("liveness: the leader has committed no more than {end}"));
@@ -280,6 +298,9 @@ impl Cluster {
     }
 
     fn check_histories(&mut self) {
+        if let Some(what) = self.keepers.overlap().filter(|_| self.world.default_reads_promised) {
+            self.world.violation(what);
+        }
         for what in self.clients.lost(&self.world) {
             self.world.violation(what);
         }

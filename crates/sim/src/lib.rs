@@ -12,7 +12,7 @@
 //! * while it runs: election safety, one vote a term, log matching, leader completeness, state
 //!   machine safety, states that are what the log says, also out of snapshots, terms and commits
 //!   that only grow, nothing committed that is lost, no stale read under the lease or after a
-//!   confirmation; no lock of a session that is over; answers, stale ones too, that are those of
+//!   confirmation; no lock of a session that is over, and no session that is over before its time; answers, stale ones too, that are those of
 //!   the state after the entry that their index names, and indexes that do not go back; queries
 //!   that wait as long as nothing changes, and no longer;
 //! * after the last fault: a write succeeds, all members come to the same state, in bounded time,
@@ -34,6 +34,7 @@ mod client;
 pub mod clock;
 mod cluster;
 mod counts;
+mod keeper;
 mod machine;
 mod nemesis;
 mod network;

@@ -17,13 +17,15 @@ use raft::{
     Action, Body, Configurations, Core, Entry, LogError, LogReader, Message, ReadId, RequestId,
     SnapshotMeta, Start, Term,
 };
+use replica::session_timers::SessionTimers;
 use store::State;
 use types::Index;
 use wal::snapshot::SnapshotWriter;
 use wal::{Disk, DiskError, DiskErrorKind, LogOptions, SnapshotStore, StableStore};
 
 use crate::bug::Bug;
-use crate::client::Request;
+use crate::call::Told;
+use crate::client::{Outcome, Request};
 use crate::machine::Machine;
 use crate::observer::Shadow;
 use crate::sabotage;
@@ -102,6 +104,20 @@ pub(crate) struct Receiving {
     pub(crate) state: Bytes,
 }
 
+/// What a leader has that others have not.
+#[derive(Default)]
+pub(crate) struct Leadership {
+    /// The first entry of its term.
+    first: Option<Index>,
+    /// Until when default reads are answered, as the thread that drives the core told it last.
+    lease_until: Option<Instant>,
+    /// Answers out of its memory, which count once it is known to lead.
+    pub(crate) remembered: BTreeMap<ReadId, Vec<(Request, Told)>>,
+    /// When sessions are over, and whether it has begun to mind that.
+    pub(crate) timers: RefCell<SessionTimers>,
+    pub(crate) minds_sessions: bool,
+}
+
 /// The process.
 pub(crate) struct Process {
     pub(crate) node: Node,
@@ -113,6 +129,7 @@ pub(crate) struct Process {
     pub(crate) machine: Machine,
     /// The last entry in `machine`.
     pub(crate) applied: Index,
+    pub(crate) leadership: Leadership,
     /// The state before the last entry; only kept for a bug.
     pub(crate) previous: Option<Arc<State>>,
     /// How many commands are still to be applied twice, and those that are waiting for it; for
@@ -198,6 +215,7 @@ impl Process {
             node,
             incarnation,
             applied: shadow.snapshot.index,
+            leadership: Leadership::default(),
             core,
             log,
             stable,
@@ -268,6 +286,7 @@ impl Process {
             self.serve_reads(world);
             self.wake_blocked(world);
             if !self.begin_write(world) {
+                self.tell_lease();
                 return Ok(());
             }
         }
@@ -287,9 +306,15 @@ impl Process {
             Action::BecameLeader { term, first } => {
                 world.say(format_args!("{node} leads term {} from {first}", term.0));
                 world.observer.becomes_leader(node, term, &self.shadow);
+                self.leadership.first = Some(first);
             }
             Action::LostLeadership { term, reason } => {
                 world.say(format_args!("{node} lost term {}: {reason:?}", term.0));
+                (self.leadership.first, self.leadership.lease_until) = (None, None);
+                self.leadership.minds_sessions = false;
+                if !world.has(Bug::TimersKept) {
+                    self.leadership.timers.take();
+                }
                 self.refuse_reads(world);
             }
             Action::LeaderChanged { .. } => {}
@@ -297,6 +322,10 @@ impl Process {
                 let index = if world.has(Bug::ReadBeforeApplied) { Index::ZERO } else { index };
                 let requests = self.verifying.remove(&read).unwrap_or_default();
                 self.reads.extend(requests.into_iter().map(|request| (index, request)));
+                for (request, told) in self.leadership.remembered.remove(&read).unwrap_or_default()
+                {
+                    self.reply(&request, Outcome::Told(told), world);
+                }
             }
             Action::TransferFinished { result } => {
                 world.say(format_args!("{node} transfer {result:?}"));
@@ -309,8 +338,40 @@ impl Process {
         Ok(())
     }
 
+    /// Tells until when the lease holds. A server whose disk is at work comes to it later, as the
+    /// thread that waits for the disk is the one that would tell.
+    fn tell_lease(&mut self) {
+        if self.writing.is_some() || self.leadership.first.is_none_or(|first| self.applied < first)
+        {
+            return;
+        }
+        self.leadership.lease_until = self.core.lease_valid(self.local).then(|| {
+            let (mut holds, mut step) = (self.local, self.core.options().leader_lease_timeout * 2);
+            for _ in 0..7 {
+                step /= 2;
+                if self.core.lease_valid(holds + step) {
+                    holds += step;
+                }
+            }
+            holds
+        });
+    }
+
+    /// Whether it does what a leader does: all is applied that earlier leaders committed.
+    pub(crate) fn leads(&self) -> bool {
+        self.core.is_leader() && self.leadership.first.is_some_and(|first| self.applied >= first)
+    }
+
+    /// Whether default reads are answered.
+    pub(crate) fn has_lease(&self) -> bool {
+        self.leadership.lease_until.is_some_and(|until| self.local < until)
+    }
+
     fn send(&mut self, to: Node, message: Message, state: Option<Bytes>, world: &mut World) {
         let mut message = message;
+        if matches!(message.body, Body::TimeoutNow) {
+            self.leadership.lease_until = None;
+        }
         sabotage::on_send(self, to, &mut message, world);
         world.observer.sends(self.node, to, &message);
         world.outgoing.push(Packet { from: self.node, to, message, state });

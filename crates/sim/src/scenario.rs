@@ -37,6 +37,9 @@ pub(crate) const CLIENTS: usize = 4;
 /// Clients that wait for changes.
 pub(crate) const WATCHERS: usize = 4;
 
+/// Clients whose sessions have to be renewed.
+pub(crate) const KEEPERS: usize = 2;
+
 /// Groups of keys.
 pub(crate) const GROUPS: usize = 3;
 
@@ -125,6 +128,11 @@ impl Weather {
             Bug::AcknowledgedBeforeCommit => {
                 self.weights = nemesis::weights(&[(nemesis::SPLIT, 5), (nemesis::POWER, 9)]);
                 self.pause = Duration::from_millis(80);
+            }
+            Bug::TimersKept => {
+                self.admin = Some(Duration::from_millis(300));
+                self.weights = [0; KINDS];
+                self.clocks = Tempers::Steady;
             }
             Bug::VoteNotPersisted => {
                 self.weights = nemesis::weights(&[(nemesis::CURSE, 2), (nemesis::POWER, 9)]);

@@ -1,21 +1,31 @@
 //! A process and its clients: commands into the log, answers out of the state, and queries that
 //! wait for one.
 
+use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use acl::Authorizer;
-use contract::{AnyCommand, AnyQuery, Consistency, LeaderView, NoMemory};
+use contract::{AnyCommand, AnyQuery, Consistency, LeaderMemory, LeaderView};
 use domains::kv::{KvCommand, KvOp};
+use domains::session::{SessionCommand, SessionOp};
 use replica::admission::{Admitted, admit};
 use replica::blocking::Blocking;
 use replica::live::Live;
-use types::{GoDuration, Index};
+use replica::session_timers::{SessionTimers, sessions_with_ttl};
+use types::coordinate::NodeCoordinate;
+use types::session::Session;
+use types::{GoDuration, Index, SessionId};
 
 use crate::bug::Bug;
 use crate::call::{Answer, Change, Question, Told, What};
 use crate::client::{Outcome, Request};
+use crate::keeper::TTL_MIN_MS;
 use crate::process::{Process, Waiting};
 use crate::world::{Inner, Node, World};
+
+/// Most sessions that are ended at a time.
+const ENDING_MAX: usize = 64;
 
 /// A query that waits.
 pub(crate) struct Blocked {
@@ -39,9 +49,8 @@ impl Process {
         };
         match consistency {
             Consistency::Stale => self.reads.push((Index::ZERO, request)),
-            Consistency::Default if self.core.lease_valid(self.local) => {
-                self.reads.push((self.core.commit_index(), request));
-            }
+            // All that this leader acknowledged is applied here, and all that earlier ones did.
+            Consistency::Default if self.has_lease() => self.reads.push((Index::ZERO, request)),
             Consistency::Default
                 if world.has(Bug::StaleReadWithoutLease) && self.core.is_leader() =>
             {
@@ -59,17 +68,18 @@ impl Process {
     /// Does what a leader does with a command before the log.
     fn take_command(&mut self, request: Request, world: &mut World) {
         let What::Change(change) = &request.what else { return };
-        if !self.core.is_leader() {
+        if !self.leads() {
             return self.refuse(&request, world);
         }
         let datacenter = "dc1".into();
+        let memory = Memory { timers: &self.leadership.timers, now: self.local };
         let mut leader = LeaderView {
             store: self.machine.store(),
             now_unix_nanos: world.now.0,
             random: &mut || world.rng.u128(..),
             datacenter: &datacenter,
-            session_ttl_min: GoDuration::from_secs(10),
-            memory: &NoMemory,
+            session_ttl_min: GoDuration::from_millis(TTL_MIN_MS),
+            memory: &memory,
         };
         let told = match admit(change.command(), &Authorizer::allow_all(), &mut leader) {
             Ok(Admitted::Ready(command)) => {
@@ -80,7 +90,17 @@ impl Process {
                 self.inbox.push((request, command.into_inner()));
                 return;
             }
-            Ok(Admitted::Answered(reply)) => change.told(Ok(reply)),
+            Ok(Admitted::Answered(reply)) if self.has_lease() => change.told(Ok(reply)),
+            Ok(Admitted::Answered(reply)) => {
+                let told = change.told(Ok(reply));
+                match self.core.verify_leader(self.local) {
+                    Ok(read) => {
+                        self.leadership.remembered.entry(read).or_default().push((request, told))
+                    }
+                    Err(_) => self.refuse(&request, world),
+                }
+                return;
+            }
             Err(error) => change.told(Err(error)),
         };
         self.reply(&request, Outcome::Told(told), world);
@@ -125,7 +145,9 @@ impl Process {
             matches!(blocked.request.what, What::Ask { consistency: Consistency::Stale, .. })
         });
         self.blocked = stale;
+        let remembered = std::mem::take(&mut self.leadership.remembered).into_values().flatten();
         let verifying = std::mem::take(&mut self.verifying).into_values().flatten();
+        let verifying = verifying.chain(remembered.map(|(request, _)| request));
         for request in verifying.chain(others.into_iter().map(|blocked| blocked.request)) {
             self.reply(&request, Outcome::Refused(None), world);
         }
@@ -259,7 +281,7 @@ impl Process {
             }
         }
         let What::Ask { consistency, .. } = &request.what else { return };
-        if *consistency != Consistency::Stale && !self.core.lease_valid(self.local) {
+        if *consistency != Consistency::Stale && !self.has_lease() {
             return self.reply(request, Outcome::Refused(None), world);
         }
         world.observer.counts.woken += 1;
@@ -293,6 +315,51 @@ impl Process {
             ));
         }
     }
+}
+
+impl Process {
+    /// The duty of a leader to end sessions whose time is over.
+    pub(crate) fn mind_sessions(&mut self) {
+        if !self.leads() {
+            return;
+        }
+        let sessions = sessions_with_ttl(&self.machine.state());
+        let mut timers = self.leadership.timers.borrow_mut();
+        match std::mem::replace(&mut self.leadership.minds_sessions, true) {
+            false => timers.handle_established(&sessions, self.local),
+            true => timers.handle_sessions(&sessions, self.local),
+        }
+        let due = timers.take_due(ENDING_MAX, self.local);
+        let batch = due.into_iter().map(|id| {
+            let session = Session { id, ..Session::default() };
+            let op = SessionOp::Destroy;
+            let command = SessionCommand { op, session, ..SessionCommand::default() };
+            raft::Proposal::command(AnyCommand::encode(&command))
+        });
+        let batch: Vec<_> = batch.collect();
+        if !batch.is_empty() {
+            // One that cannot be proposed is tried again.
+            let _ = self.core.propose(batch, self.local);
+        }
+    }
+}
+
+/// What a leader remembers at one moment.
+struct Memory<'p> {
+    timers: &'p RefCell<SessionTimers>,
+    now: Instant,
+}
+
+impl LeaderMemory for Memory<'_> {
+    fn is_lock_delayed(&self, _key: &str) -> bool {
+        false
+    }
+
+    fn renew_session(&self, session: &SessionId, ttl: Duration) -> bool {
+        self.timers.borrow_mut().handle_renew(session, ttl, self.now)
+    }
+
+    fn note_coordinate(&self, _row: NodeCoordinate) {}
 }
 
 /// A write without a condition.

@@ -285,10 +285,11 @@ impl Process {
         }
     }
 
-    /// Begins a snapshot of the own state if one is due.
+    /// Looks after sessions, and begins a snapshot of the own state if one is due.
     pub(crate) fn look(&mut self, world: &mut World) {
         let wait = world.millis(50, 200);
         self.schedule(wait, Inner::Look, world);
+        self.mind_sessions();
         if self.making.is_some() || self.receiving.is_some() || !self.core.snapshot_due() {
             return;
         }

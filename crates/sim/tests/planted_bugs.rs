@@ -70,5 +70,6 @@ found! {
     a_lock_that_is_given_to_two: LockGivenTwice within 40 by "lock exclusion";
     a_query_that_waits_and_is_not_woken: WakeLost within 20 by "watches";
     a_query_that_is_woken_by_nothing: WakeWithoutChange within 20 by "watches";
+    a_leader_that_remembers_old_times_of_sessions: TimersKept within 100 by "session time";
     an_index_that_is_not_that_of_the_rows: IndexTooNew within 10 by "index";
 }
