@@ -126,8 +126,8 @@ impl Weather {
                 self.pause = Duration::from_millis(300);
             }
             Bug::AcknowledgedBeforeCommit => {
-                self.weights = nemesis::weights(&[(nemesis::SPLIT, 5), (nemesis::POWER, 9)]);
-                self.pause = Duration::from_millis(80);
+                self.weights = nemesis::weights(&[(nemesis::SPLIT, 1)]);
+                self.pause = Duration::from_millis(400);
             }
             Bug::TimersKept => {
                 self.admin = Some(Duration::from_millis(300));

@@ -25,7 +25,7 @@ const FULL_PAUSE: Duration = Duration::from_millis(40);
 const SLOW_MAX: u32 = 20;
 
 /// Of how many entries one is that behind which the whole state is looked at.
-const CHECKED_EVERY: u64 = 8;
+const CHECKED_EVERY: u64 = 32;
 
 /// Why a write was not done.
 enum WriteFailure {
