@@ -231,6 +231,11 @@ impl Network {
                     }
                     seen = status;
                 }
+                // Somebody may be there for others under an address that it had before.
+                if of.fate == Fate::Up && address(by, &of.name) != Some(of.address.ip().to_string())
+                {
+                    return Some(format!("{} has an old address of {}", by.name, of.name));
+                }
                 if of.fate == Fate::Up && tag(by, &of.name) != Some(of.tag.to_string()) {
                     return Some(format!("{} has an old tag of {}", by.name, of.name));
                 }
@@ -274,6 +279,10 @@ fn check_own_suspicions(network: &mut Network, number: usize, plain: &Bytes) {
     if let Some(wrong) = wrong {
         network.violation(wrong);
     }
+}
+
+fn address(by: &Agent, of: &str) -> Option<String> {
+    by.serf.as_ref()?.member(of).map(|member| member.addr.clone())
 }
 
 fn tag(by: &Agent, of: &str) -> Option<String> {
