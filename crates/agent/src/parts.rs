@@ -107,9 +107,7 @@ impl Parts {
                 join_failure.send_replace(Some(error));
             }
         });
-        let default_wait = running.http.default_query_time.to_std();
-        let cache = Arc::new(AgentCache::new(delegate, default_wait));
-        cache.set_fetch_rate(settings::fetch_rate(&running));
+        let cache = start_cache(delegate, &running);
         let dns = start_dns(&running, &own, &cache).await?;
         let (bound, tls) = listeners::bind(&running).map_err(|error| error.to_string())?;
         let http_settings = Arc::new(ArcSwap::from_pointee(settings::http(&running)));
@@ -430,6 +428,14 @@ fn start_server(
     let server = Server::new(settings::server(config), store, raft, lock_delays);
     server.limit_requests(settings::request_limits(config));
     Ok(server)
+}
+
+fn start_cache(delegate: &Delegate, config: &RuntimeConfig) -> Arc<AgentCache> {
+    let default_wait = config.http.default_query_time.to_std();
+    let streams = config.switches.use_streaming_backend;
+    let cache = AgentCache::new(delegate, default_wait, streams);
+    cache.set_fetch_rate(settings::fetch_rate(config));
+    Arc::new(cache)
 }
 
 async fn start_dns(

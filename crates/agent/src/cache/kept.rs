@@ -32,6 +32,13 @@ pub(super) const ENTRIES_MAX: usize = 16_384;
 
 /// Where answers come from.
 pub(crate) trait Source: Send + Sync + 'static {
+    /// Whether the answers to a query come as a stream of changes, where servers have one:
+    /// then questions that wait for a change are kept, too.
+    fn streams(&self, query: &dyn AnyQuery, options: &ReadOptions) -> bool {
+        let _ = (query, options);
+        false
+    }
+
     /// Asks the servers.
     fn read(
         &self,
@@ -47,6 +54,8 @@ pub(crate) struct Value {
     pub(crate) reply: Arc<dyn Any + Send + Sync>,
     /// What is told beside it.
     pub(crate) facts: ReadFacts,
+    /// Whether it came as a stream of changes.
+    pub(crate) streamed: bool,
 }
 
 /// An answer of the cache.
@@ -140,6 +149,11 @@ impl KeptAnswers {
         self.fetch_rate.send_replace(rate);
     }
 
+    /// See [`Source::streams`].
+    pub(crate) fn streams(&self, query: &dyn AnyQuery, options: &ReadOptions) -> bool {
+        self.source.streams(query, options)
+    }
+
     /// How many answers are kept.
     pub(crate) fn len(&self) -> usize {
         lock(&self.kept).entries.len()
@@ -195,6 +209,9 @@ impl KeptAnswers {
             state = states.borrow_and_update().clone();
             if !in_time {
                 let age = state.age(Instant::now());
+                if let Some(error) = state.error.filter(|_| is_too_old(options, age)) {
+                    return Err(error);
+                }
                 let value = state.value.as_ref().map(|value| cached(value, hit, age));
                 return value.ok_or_else(|| CallError::failed("i/o timeout"));
             }
@@ -265,6 +282,12 @@ impl KeptAnswers {
 
 fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
     kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether an answer of that age is of no use, also while the servers are away.
+fn is_too_old(options: &ReadOptions, age: Duration) -> bool {
+    options.max_age.is_some_and(|max| age > max)
+        && options.stale_if_error.is_none_or(|bearable| age > bearable)
 }
 
 fn cached(value: &Value, hit: bool, age: Duration) -> Cached {

@@ -1,7 +1,8 @@
 //! The agent's cache (`reference/http-api.md` 1.8 and 1.9).
 //!
 //! A client agent keeps answers of its servers, and answers with them while the servers
-//! are away ([`kept`]).
+//! are away ([`kept`]). What it knows of the health of services comes as a stream of changes
+//! ([`views`]).
 //!
 //! Results of a server in this process are kept there until what they came from changes, so
 //! an entry of the cache is never behind. What remains is what the cache tells: whether
@@ -9,6 +10,7 @@
 
 mod fetch_rate;
 pub(crate) mod kept;
+mod views;
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -16,19 +18,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use contract::{AnyAction, AnyQuery, CacheKind, CallError, QueryKey, ReadFacts, ReadOptions};
-use http_server::{BoxFuture, ReadMeta};
+use http_server::ReadMeta;
 use server::Answer;
 use telemetry::names;
 use telemetry::series::GaugeHandle;
 use types::Index;
 
 pub(crate) use self::fetch_rate::FetchRate;
-use self::kept::{KeptAnswers, Value};
-use crate::delegate::{Client, Delegate};
+use self::kept::KeptAnswers;
+use self::views::Views;
+use crate::delegate::Delegate;
 
 /// How long an entry stays after its last use.
 const ENTRY_AGE: Duration = Duration::from_secs(72 * 3600);
 const STREAMED_ENTRY_AGE: Duration = Duration::from_secs(20 * 60);
+
+/// How old an answer may be that nobody allowed to be kept.
+const NO_AGE: Duration = Duration::from_nanos(1);
 
 /// Most entries; beyond, the cache is emptied, which costs a few misses.
 const ENTRIES_MAX: usize = 16_384;
@@ -107,12 +113,13 @@ fn type_of(query: &str) -> &'static str {
 
 impl AgentCache {
     /// The cache of an agent with this way into its cluster. `default_wait` is how long a
-    /// blocking question waits that does not say.
-    pub(crate) fn new(delegate: &Delegate, default_wait: Duration) -> Self {
+    /// blocking question waits that does not say; `streams` is `use_streaming_backend`.
+    pub(crate) fn new(delegate: &Delegate, default_wait: Duration, streams: bool) -> Self {
         let kept = match delegate {
             Delegate::Server(_) => None,
             Delegate::Client(client) => {
-                Some(KeptAnswers::new(Arc::new(client.clone()), default_wait))
+                let views = Arc::new(Views::new(client.clone(), streams));
+                Some(KeptAnswers::new(views, default_wait))
             }
         };
         Self { kept, ..Self::default() }
@@ -136,14 +143,22 @@ impl AgentCache {
     ) -> Result<(Answer, Described), CallError> {
         let streamed = is_streamed(options, kind);
         let lifetime = lifetime(streamed);
-        if let Some(kept) = self.kept.as_ref().filter(|_| is_cached(options, kind)) {
+        let (is_cached, kept) = (is_cached(options, kind), self.kept.as_ref());
+        let follows = |kept: &&KeptAnswers| streamed && kept.streams(&*query, options);
+        if let Some(kept) = kept.filter(|kept| is_cached || follows(kept)) {
+            let fresh = ReadOptions { max_age: Some(NO_AGE), ..options.clone() };
+            let options = if is_cached { options } else { &fresh };
             let cached = kept.read(&query, options, lifetime).await?;
             self.metrics.asked(query.name(), cached.hit);
             self.metrics.entries(kept.len());
+            let streamed = cached.value.streamed;
             let answer = Answer::remote(cached.value.reply, cached.value.facts);
-            return Ok((answer, Described { streamed, hit: Some((cached.hit, cached.age)) }));
+            let hit = is_cached.then_some((cached.hit, cached.age));
+            return Ok((answer, Described { streamed, hit }));
         }
-        let hit = is_cached(options, kind).then(|| self.note(&query, lifetime));
+        // A server in this process has it from its state, which is as good.
+        let streamed = streamed && kept.is_none();
+        let hit = is_cached.then(|| self.note(&query, lifetime));
         let answer = delegate.read(query, options).await?;
         Ok((answer, Described { streamed, hit: hit.map(|hit| (hit, Duration::ZERO)) }))
     }
@@ -230,20 +245,6 @@ fn is_streamed(options: &ReadOptions, kind: CacheKind) -> bool {
 
 fn lifetime(streamed: bool) -> Duration {
     if streamed { STREAMED_ENTRY_AGE } else { ENTRY_AGE }
-}
-
-impl kept::Source for Client {
-    fn read(
-        &self,
-        query: Arc<dyn AnyQuery>,
-        options: ReadOptions,
-    ) -> BoxFuture<Result<Value, CallError>> {
-        let client = self.clone();
-        Box::pin(async move {
-            let answer = client.read(query, &options).await?;
-            Ok(Value { reply: answer.shared_reply(), facts: answer.facts })
-        })
-    }
 }
 
 /// What the cache adds to what is told of a read.

@@ -57,7 +57,7 @@ pub(super) const OPTIONS: &[Opt] = &[
     flag("enable_debug", false, "Profiling endpoints.").reloads(),
     flag("enable_central_service_config", true, "Services take central defaults.")
         .of(Feature::ConfigEntries),
-    flag("use_streaming_backend", true, "Health queries use streaming.").of(Feature::Cache),
+    flag("use_streaming_backend", true, "Health queries use streaming.").of(Feature::Rpc),
     list("experiments", "Names of experiments; none is known."),
     duration("session_ttl_min", "0s", "Shortest life of a session with a time limit; 0 for 10s."),
     duration("discovery_max_stale", "0s", "How stale discovery answers may be."),

@@ -8,7 +8,7 @@ use contract::{CallError, Interest, Request};
 use filter::{Filter, Schema};
 use store::Reader;
 use types::Index;
-use types::catalog::{Meta, Node};
+use types::catalog::{CheckServiceNode, Meta, Node, NodeService};
 
 use super::index;
 use super::table::{
@@ -114,7 +114,7 @@ impl InstanceSelection {
         let key = service_key(&self.service);
         let mut found: Vec<Instance> = state
             .secondary(&SERVICES, which, key.as_bytes())
-            .filter(|row| self.has_tags(row))
+            .filter(|row| self.has_tags(&row.service))
             .filter_map(|row| {
                 let node = state.get(&NODES, node_key(row.node.as_str()).as_bytes())?;
                 has_meta(&node.meta, &self.node_meta).then_some((node, row))
@@ -124,8 +124,13 @@ impl InstanceSelection {
         (index, found)
     }
 
-    fn has_tags(&self, row: &ServiceRow) -> bool {
-        self.tags.iter().all(|wanted| row.service.has_tag(wanted))
+    /// Whether an instance of the service is one of those that are asked for.
+    pub(crate) fn fits(&self, row: &CheckServiceNode) -> bool {
+        self.has_tags(&row.service) && has_meta(&row.node.meta, &self.node_meta)
+    }
+
+    fn has_tags(&self, service: &NodeService) -> bool {
+        self.tags.iter().all(|wanted| service.has_tag(wanted))
     }
 }
 

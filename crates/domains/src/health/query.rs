@@ -177,6 +177,30 @@ pub struct HealthService {
     pub filter: RowFilter,
 }
 
+impl HealthService {
+    /// Whether the answer can be made of the instances of the service alone, as a stream of
+    /// changes tells them.
+    pub fn is_of_one_service(&self) -> bool {
+        let selection = &self.selection;
+        selection.near == Near::default()
+            && !selection.ingress
+            && !selection.merge_central_config
+            && selection.peer.is_empty()
+    }
+
+    /// The answer, of all instances of the service.
+    ///
+    /// # Errors
+    /// `filter=` does not fit the rows.
+    pub fn choose<'r>(
+        &self,
+        all: impl Iterator<Item = &'r CheckServiceNode>,
+    ) -> Result<Vec<CheckServiceNode>, CallError> {
+        let chosen = all.filter(|row| self.selection.fits(row) && self.health.fits(row));
+        self.refine(chosen.cloned().collect())
+    }
+}
+
 impl Query for HealthService {
     const NAME: &'static str = "Health.ServiceNodes";
     type Reply = Vec<CheckServiceNode>;

@@ -27,7 +27,7 @@ impl Source for Servers {
             let number = *number.borrow();
             let number = number.ok_or_else(|| CallError::failed("No known Consul servers"))?;
             let facts = ReadFacts { index: Index(number), ..ReadFacts::default() };
-            Ok(Value { reply: Arc::new(number), facts })
+            Ok(Value { reply: Arc::new(number), facts, streamed: false })
         })
     }
 }
