@@ -2,9 +2,11 @@
 //!
 //! - `walk`: what a new operator does in the first hour, with what `members` and the catalog
 //!   show at each step.
+//! - `losses`: five and seven servers, some of which are lost, and recovery by `peers.json`.
 //! - `compose`: the topology of the compose file, with a network namespace for each container.
 
 mod compose;
+mod losses;
 mod walk;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +28,7 @@ pub(super) fn run(
     while let Some(word) = words.next() {
         match *word {
             "--consul" => consul = Some(PathBuf::from(words.next().context("--consul BIN")?)),
-            "walk" | "compose" => only.push(*word),
+            "walk" | "losses" | "compose" => only.push(*word),
             _ => bail!("cluster knows no {word}"),
         }
     }
@@ -37,6 +39,11 @@ pub(super) fn run(
         let folder = folder.path().join("walk");
         std::fs::create_dir(&folder)?;
         walk::run(&consul, &folder, say).context("the walk of a new operator")?;
+    }
+    if is_wanted("losses") {
+        let folder = folder.path().join("losses");
+        std::fs::create_dir(&folder)?;
+        losses::run(&consul, &folder, say).context("the losses of large clusters")?;
     }
     if is_wanted("compose") {
         let folder = folder.path().join("compose");

@@ -44,13 +44,19 @@ const CLIENTS: usize = 8;
 /// Groups of keys.
 const GROUPS: usize = 12;
 
-/// These clients do not wait for long.
+/// These clients do not wait for long, on every other connection, and not for many acts on one
+/// on which they do: acts without an answer have to be few.
 const IMPATIENT: usize = 2;
+const ACTS_OF_IMPATIENT: usize = 20;
 const PATIENCE_SHORT: Duration = Duration::from_millis(60);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// With several servers there is another one to ask.
 const PATIENCE_OF_MANY: Duration = Duration::from_secs(3);
+
+/// After this time all go on with other keys: what had no answer may still have its effect at
+/// any later time, and a long history has too much of that to be searched.
+const ERA_SECONDS: u64 = 8;
 
 /// Before one of so many acts there is a stale read.
 const STALE_EVERY: u8 = 8;
@@ -105,15 +111,17 @@ pub(super) fn run(
     say(&format!("linearizability: {seconds} s on {servers} of {path}, seed {seed}\n"));
     let folder = tempfile::Builder::new().prefix("proconsul-linearizability-").tempdir()?;
     let recorded = record(&options, &consul, folder.path(), seed, say)?;
+    let (histories, stale) = (recorded.histories.len(), recorded.stale.len());
+    say(&format!("linearizability: {histories} histories, {stale} stale reads saw a value\n"));
+    if let Some(gaps) = &recorded.gaps {
+        say(&format!("linearizability: {gaps}\n"));
+    }
     let mut report = verdict::judge(&recorded.histories);
-    let stale = recorded.stale.len();
-    say(&format!("linearizability: {stale} stale reads saw a value\n"));
     report.mistakes.extend(stale::find_fault(&recorded.stale, &recorded.histories));
     if stale == 0 {
         report.mistakes.push("there were no stale reads".to_owned());
     }
     if let Some(gaps) = recorded.gaps {
-        say(&format!("linearizability: {gaps}\n"));
         report.mistakes.extend(gaps.mistakes());
     }
     say(&format!("linearizability: {report}\n"));
@@ -145,6 +153,11 @@ impl Shared {
     /// ns since the start.
     fn now(&self) -> u64 {
         self.start.elapsed().as_nanos() as u64
+    }
+
+    /// The number of the era.
+    fn era(&self) -> usize {
+        (self.start.elapsed().as_secs() / ERA_SECONDS) as usize
     }
 }
 
@@ -213,7 +226,7 @@ fn record(
         }
     };
     let mut stale = Vec::new();
-    let mut histories = vec![Vec::new(); GROUPS];
+    let mut histories = vec![Vec::new(); GROUPS * (shared.era() + 1)];
     for client in clients {
         let Ok(done) = client else { bail!("a client panicked") };
         let done = done?;
@@ -257,35 +270,49 @@ struct Done {
 }
 
 /// Asks until it is over.
-fn run_client(number: usize, random: fastrand::Rng, shared: &Shared) -> anyhow::Result<Done> {
+fn run_client(number: usize, mut random: fastrand::Rng, shared: &Shared) -> anyhow::Result<Done> {
     let mut think = fastrand::Rng::with_seed(number as u64);
-    let mut client = Client::new(number, GROUPS, random);
-    let patience = if number < IMPATIENT { PATIENCE_SHORT } else { shared.patience };
+    let mut client = Client::new(number, GROUPS, random.fork());
+    let mut era = 0;
+    let mut waits = true;
     let mut done = Done::default();
     while !shared.is_over.load(Ordering::SeqCst) {
         let address = {
             let addresses = shared.addresses.lock().unwrap_or_else(PoisonError::into_inner);
             addresses[think.usize(..addresses.len())]
         };
+        if era != shared.era() {
+            era = shared.era();
+            client = Client::new(number + era * CLIENTS, GROUPS, random.fork());
+        }
+        waits = number >= IMPATIENT || !waits;
+        let patience = if waits { shared.patience } else { PATIENCE_SHORT };
+        let acts = if number < IMPATIENT { ACTS_OF_IMPATIENT } else { usize::MAX };
         match Connection::open_patient(address, patience) {
-            Ok(connection) => act(&mut client, &mut think, connection, shared, &mut done)?,
+            Ok(connection) => {
+                act((&mut client, era, acts), &mut think, connection, shared, &mut done)?
+            }
             Err(_) => pause(Duration::from_millis(2)),
         }
     }
     Ok(done)
 }
 
-/// Acts on one connection until it is lost.
+/// Acts on one connection until it is lost or the era is over.
 fn act(
-    client: &mut Client,
+    (client, era, acts): (&mut Client, usize, usize),
     think: &mut fastrand::Rng,
     mut connection: Connection,
     shared: &Shared,
     done: &mut Done,
 ) -> anyhow::Result<()> {
-    while !shared.is_over.load(Ordering::SeqCst) {
+    for _ in 0..acts {
+        if shared.is_over.load(Ordering::SeqCst) || shared.era() != era {
+            return Ok(());
+        }
         pause(Duration::from_millis(think.u64(..THINK_MS_MAX)));
         let group = client.pick_group();
+        let named = era * GROUPS + group;
         if client.lacks_session(group) {
             let ending = [Ending::Release, Ending::Delete][think.usize(..2)];
             match shared.sessions.create(ending, &mut connection) {
@@ -296,21 +323,24 @@ fn act(
         }
         if think.u8(..STALE_EVERY) == 0 {
             let key = think.usize(..KEYS);
-            match wire::ask_stale(&mut connection, (group, key), &shared.sessions) {
+            match wire::ask_stale(&mut connection, (named, key), &shared.sessions) {
                 Ok(value) => {
                     let at = shared.now();
-                    done.stale.extend(value.map(|value| Seen { group, key, value, at }));
+                    done.stale.extend(value.map(|value| Seen { group: named, key, value, at }));
                 }
+                Err(Trouble::NoLeader) => {}
                 Err(Trouble::Lost) => return Ok(()),
                 Err(Trouble::Wrong(error)) => return Err(error),
             }
         }
-        let plan = client.plan(group);
+        let mut plan = client.plan(group);
+        plan.group = named;
         let called = shared.now();
         let asked = wire::ask(&mut connection, &plan, &shared.sessions, think.bool());
         let (outcome, is_lost) = match asked {
             Ok(outcome) => (outcome, false),
             Err(Trouble::Lost) => (Outcome::Unknown, true),
+            Err(Trouble::NoLeader) => continue,
             Err(Trouble::Wrong(error)) => return Err(error),
         };
         let returned = (outcome != Outcome::Unknown).then(|| shared.now());
@@ -319,7 +349,7 @@ fn act(
         // A read without an answer says nothing.
         let reads = act.steps.iter().all(|step| matches!(step, Step::Get(_)));
         if returned.is_some() || !reads {
-            done.acts.push((group, Operation { called, returned, act }));
+            done.acts.push((named, Operation { called, returned, act }));
         }
         if is_lost {
             return Ok(());

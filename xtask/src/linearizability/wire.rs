@@ -75,11 +75,16 @@ impl Sessions {
     }
 }
 
+/// How a server says that there is nobody to do it.
+const NO_LEADER: &str = "No cluster leader";
+
 /// Why there is no outcome.
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// The connection is of no more use, and nobody knows what the server did.
     Lost,
+    /// Nobody led, and so nothing was done, and nothing will be.
+    NoLeader,
     /// The server said what no server may say.
     Wrong(anyhow::Error),
 }
@@ -96,6 +101,9 @@ pub(super) fn ask(
         target.push_str("?consistent");
     }
     let answer = connection.ask(method, &target, &body).map_err(|_| Trouble::Lost)?;
+    if answer.status == 500 && answer.text().ends_with(NO_LEADER) {
+        return Err(Trouble::NoLeader);
+    }
     outcome(plan, &answer, sessions).map_err(|error| {
         Trouble::Wrong(error.context(format!(
             "{method} {target}: {} {}",
