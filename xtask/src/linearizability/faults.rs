@@ -50,13 +50,6 @@ pub(super) enum Fault {
     ChangeAllAddresses,
 }
 
-impl Fault {
-    /// Whether a majority is there all the time.
-    pub(super) fn leaves_a_quorum(self) -> bool {
-        !matches!(self, Self::KillAll | Self::ChangeAllAddresses)
-    }
-}
-
 /// A fault that struck.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {

@@ -17,9 +17,9 @@ use telemetry::names;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
-use types::SecretId;
 use types::catalog::Node;
 use types::member::Member;
+use types::{NodeName, SecretId};
 
 use self::plan::{CatalogChange, Plan, QuorumChange, Reason, World, rival};
 use crate::Server;
@@ -31,6 +31,11 @@ const PASS_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long to wait before the next pass after one in which something failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Nodes that gossip does not know are taken to be gone after this time, so in the next pass at
+/// the earliest. A server that was started lately, and leads already, does not know its members
+/// yet: with their nodes it would drop their sessions, and its own followers from the quorum.
+const STRANGER_AFTER: Duration = Duration::from_secs(50);
 
 /// How long a pass waits for what was committed before to be applied here.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -48,7 +53,7 @@ pub(crate) async fn run(
 ) {
     let mut passes = tokio::time::interval(PASS_INTERVAL);
     passes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut known = Vec::new();
+    let (mut known, mut strangers) = (Vec::new(), Strangers::default());
     loop {
         let is_pass = tokio::select! {
             _ = passes.tick() => true,
@@ -56,7 +61,7 @@ pub(crate) async fn run(
         };
         let present = members.borrow_and_update().clone();
         let done = match is_pass {
-            true => pass(server, own, &present, on_duty).await,
+            true => pass(server, own, (&present, &mut strangers), on_duty).await,
             false => follow(server, own, (&known, &present), on_duty).await,
         };
         known = present;
@@ -67,7 +72,12 @@ pub(crate) async fn run(
 }
 
 /// Looks at everything. False if anything failed.
-async fn pass(server: &Server, own: &Node, members: &[Member], on_duty: &OnDuty) -> bool {
+async fn pass(
+    server: &Server,
+    own: &Node,
+    (members, strangers): (&[Member], &mut Strangers),
+    on_duty: &OnDuty,
+) -> bool {
     let start = Instant::now();
     let barrier = timeout(BARRIER_TIMEOUT, server.raft().barrier()).await;
     names::LEADER_BARRIER.record([], start.elapsed());
@@ -85,12 +95,27 @@ async fn pass(server: &Server, own: &Node, members: &[Member], on_duty: &OnDuty)
         let state = server.store().snapshot();
         let world = World { state: &state, own };
         let of_members = members.iter().map(|m| (m.name.clone(), world.plan(m)));
-        let strangers = world.plan_strangers(members).into_iter();
+        let strangers = strangers.gone(world.plan_strangers(members), start).into_iter();
         of_members.chain(strangers.map(|(name, plan)| (name.to_string(), plan))).collect()
     };
     let done = carry_out(server, plans, members, on_duty).await;
     names::LEADER_RECONCILE.record([], start.elapsed());
     done
+}
+
+/// Nodes of the catalog that gossip does not know, and since when that is so.
+#[derive(Debug, Default)]
+struct Strangers(BTreeMap<NodeName, Instant>);
+
+impl Strangers {
+    /// Those of them that have been unknown for long enough.
+    fn gone<T>(&mut self, found: Vec<(NodeName, T)>, now: Instant) -> Vec<(NodeName, T)> {
+        let before = std::mem::take(&mut self.0);
+        let since = |name: &NodeName| before.get(name).copied().unwrap_or(now);
+        self.0 = found.iter().map(|(name, _)| (name.clone(), since(name))).collect();
+        let is_gone = |name: &NodeName| now.duration_since(self.0[name]) >= STRANGER_AFTER;
+        found.into_iter().filter(|(name, _)| is_gone(name)).collect()
+    }
 }
 
 /// Looks at what changed. False if anything failed.

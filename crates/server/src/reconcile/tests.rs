@@ -220,6 +220,22 @@ fn nodes_that_gossip_forgot_go_and_those_made_by_hand_stay() {
 }
 
 #[test]
+fn a_node_is_gone_once_gossip_has_not_known_it_for_a_while() {
+    let start = tokio::time::Instant::now();
+    let mut strangers = Strangers::default();
+    let mut gone = |seconds, found: &[&str]| -> Vec<String> {
+        let found = found.iter().map(|name| ((*name).into(), ())).collect();
+        let gone = strangers.gone(found, start + Duration::from_secs(seconds));
+        gone.into_iter().map(|(name, ())| name.to_string()).collect()
+    };
+    assert!(gone(0, &["a", "b"]).is_empty(), "whoever leads since a moment ago waits");
+    assert!(gone(5, &["a", "b", "c"]).is_empty(), "a pass that comes soon after is no proof");
+    assert!(gone(40, &["a"]).is_empty());
+    assert_eq!(gone(60, &["a", "b", "c"]), ["a"], "the others were known meanwhile");
+    assert_eq!(gone(120, &["a", "b"]), ["a", "b"], "until it is gone it is told again");
+}
+
+#[test]
 fn two_servers_that_both_begin_a_cluster_are_not_brought_together() {
     let begins = |name, id: &str| {
         let tags = format!("role=consul id={id} port=8300 bootstrap=1");
