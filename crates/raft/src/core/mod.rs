@@ -384,15 +384,6 @@ impl<L: LogReader> Core<L> {
         }
     }
 
-    fn destination(&self, id: &ServerId) -> Destination {
-        let address = match (self.configurations.latest.server(id), &self.role) {
-            (Some(server), _) => Some(&server.address),
-            (None, Role::Leader(leader)) => leader.removed(id).map(|removed| &removed.address),
-            (None, _) => None,
-        };
-        Destination { id: id.clone(), address: address.cloned().unwrap_or_default() }
-    }
-
     fn send(&mut self, to: &ServerId, request: RequestId, body: Body) {
         let action = self.send_action(to, request, body);
         self.actions.push_back(action);
@@ -417,7 +408,13 @@ impl<L: LogReader> Core<L> {
     }
 
     fn send_action(&self, to: &ServerId, request: RequestId, body: Body) -> Action {
-        Action::Send { to: self.destination(to), message: Message { request, body } }
+        let address = match (self.configurations.latest.server(to), &self.role) {
+            (Some(server), _) => Some(&server.address),
+            (None, Role::Leader(leader)) => leader.removed(to).map(|removed| &removed.address),
+            (None, _) => None,
+        };
+        let to = Destination { id: to.clone(), address: address.cloned().unwrap_or_default() };
+        Action::Send { to, message: Message { request, body } }
     }
 
     fn arm_follower(&mut self) {
