@@ -48,6 +48,9 @@ const SHOW_INTERVAL_PER_MEMBER: Duration = Duration::from_micros(20);
 /// Between tries to write a snapshot anew that could not be appended to.
 const HEAL_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How long a member may take to answer a ping that is to show how far it is.
+const MEASURE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// An order, and where its answer goes.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -70,6 +73,7 @@ pub(super) enum Command {
         reply: oneshot::Sender<Result<KeyAnswers, QueryTooLarge>>,
     },
     SetTags(Tags, oneshot::Sender<Result<(), TagsTooLong>>),
+    Measure(Vec<String>, oneshot::Sender<()>),
     Coordinate(oneshot::Sender<Coordinate>),
     Coordinates(oneshot::Sender<BTreeMap<String, Coordinate>>),
     Stats(oneshot::Sender<Stats>),
@@ -294,6 +298,10 @@ impl Driver {
                 }
             }
             Command::SetTags(tags, reply) => tell(reply, self.serf.set_tags(tags, now)),
+            Command::Measure(names, reply) => {
+                names.iter().for_each(|name| self.serf.measure(name, MEASURE_TIMEOUT, now));
+                tell(reply, ());
+            }
             Command::Coordinate(reply) => tell(reply, self.serf.coordinate().clone()),
             Command::Coordinates(reply) => tell(reply, self.serf.coordinates().clone()),
             Command::Stats(reply) => tell(reply, self.serf.stats()),

@@ -87,6 +87,11 @@ impl Pool {
         self.address
     }
 
+    /// Whether the member is this agent.
+    pub fn is_own(&self, member: &Member) -> bool {
+        self.address.port() == member.port && self.address.ip().to_string() == member.addr
+    }
+
     /// Joins others: `host`, `host:port`, `[v6]:port`, with `name/` in front if only a node of
     /// that name will do. Events from before are not delivered. Each that is not reached has
     /// its reason among the errors; to have reached one is a success.
@@ -174,6 +179,13 @@ impl Pool {
     /// once it has measured one.
     pub async fn coordinates(&self) -> BTreeMap<String, Coordinate> {
         self.ask(Command::Coordinates).await.unwrap_or_default()
+    }
+
+    /// Pings these members now, so that [`Self::coordinates`] has them as soon as they answer
+    /// and not only when it is their turn.
+    pub async fn measure(&self, names: Vec<String>) {
+        // A pool that has stopped measures nobody.
+        let _ = self.ask(|reply| Command::Measure(names, reply)).await;
     }
 
     /// Says something else of this agent.

@@ -65,7 +65,9 @@ impl Memberlist {
             }
             MessageType::Ack => {
                 let Some(ack) = self.read::<Ack<'_>>("ack", body, from) else { return };
-                if !self.probes.handle_ack(&ack, &mut self.pool, now, delegate) {
+                if !self.probes.handle_ack(&ack, &mut self.pool, now, delegate)
+                    && !self.pings.handle_ack(&ack, now, delegate)
+                {
                     self.relays.handle_ack(&ack, &mut self.pool, delegate);
                 }
             }

@@ -30,6 +30,7 @@ mod gossip;
 pub mod node;
 mod nodes;
 pub mod options;
+mod ping;
 mod pool;
 mod probe;
 pub mod queue;
@@ -52,6 +53,7 @@ use fastrand::Rng;
 
 use crate::wire::message::Dead;
 use nodes::OWN;
+use ping::Pings;
 use pool::Pool;
 use probe::Probes;
 use relay::Relays;
@@ -67,6 +69,7 @@ pub const NAME_MAX: usize = 512;
 pub struct Memberlist {
     pool: Pool,
     probes: Probes,
+    pings: Pings,
     relays: Relays,
     gossip_at: Option<Instant>,
     push_pull_at: Option<Instant>,
@@ -89,6 +92,7 @@ impl Memberlist {
         Self {
             pool,
             probes: Probes::starting(probe_at),
+            pings: Pings::default(),
             relays: Relays::default(),
             gossip_at,
             push_pull_at,
@@ -99,6 +103,7 @@ impl Memberlist {
     pub fn next_timeout(&self) -> Option<Instant> {
         [
             self.probes.next_timeout(),
+            self.pings.next_timeout(),
             self.relays.next_timeout(),
             self.pool.next_timeout(),
             self.gossip_at,
@@ -113,6 +118,7 @@ impl Memberlist {
     pub fn handle_timeout(&mut self, now: Instant, delegate: &mut dyn Delegate) {
         self.relays.handle_timeout(&mut self.pool, now, delegate);
         self.probes.handle_timeout(&mut self.pool, now, delegate);
+        self.pings.handle_timeout(now);
         self.pool.handle_timeout(now, delegate);
         self.time_out_gossip(now, delegate);
         self.time_out_push_pull(now, delegate);
@@ -121,6 +127,13 @@ impl Memberlist {
     /// The next thing to do. To be asked until there is none, after every input.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.pool.actions.pop_front()
+    }
+
+    /// Pings a node beside the turns of the probes, to know how far it is: an answer within
+    /// `timeout` is told to [`Delegate::ping_complete`]. False if no ping was sent: nobody has
+    /// this name, it is being pinged already, or too many are.
+    pub fn ping(&mut self, name: &str, timeout: Duration, now: Instant) -> bool {
+        self.pings.begin(name, timeout, &mut self.pool, now)
     }
 
     /// Says something new of this node. [`Action::Broadcast`] tells when the others can know, or

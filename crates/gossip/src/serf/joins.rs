@@ -41,7 +41,7 @@ struct Join {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
+pub(super) enum Purpose {
     /// Somebody waits for it.
     Asked { id: OperationId, ignore_old_events: bool },
     /// One of the members of an earlier life is enough.
@@ -94,13 +94,8 @@ impl Serf {
         }
     }
 
-    /// Tries to reach a member that failed.
-    pub(super) fn reconnect_to(&mut self, name: String, address: SocketAddr) {
-        let seed = Seed { address, name: Some(name) };
-        self.start_join(Purpose::Reconnect, [seed].into());
-    }
-
-    fn start_join(&mut self, purpose: Purpose, waiting: VecDeque<Seed>) {
+    /// Tries these, for a reason that tells what an answer means.
+    pub(super) fn start_join(&mut self, purpose: Purpose, waiting: VecDeque<Seed>) {
         self.joins.last += 1;
         let number = self.joins.last;
         let join = Join { purpose, waiting, running: 0, joined: Joined::default() };

@@ -42,7 +42,7 @@ mod user_events;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fastrand::Rng;
@@ -327,6 +327,14 @@ impl Serf {
         self.list.update_meta(meta, timeout, now, &mut self.core);
         self.settle();
         Ok(())
+    }
+
+    /// Pings a member now, to know how far it is: an answer within `timeout` is taken in as
+    /// that to a probe is, and no answer means nothing.
+    pub fn measure(&mut self, name: &str, timeout: Duration, now: Instant) {
+        self.core.now = now;
+        self.list.ping(name, timeout, now);
+        self.settle();
     }
 
     /// All members, whatever their status, sorted by name.

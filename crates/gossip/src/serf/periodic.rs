@@ -6,6 +6,7 @@ use types::member::MemberStatus;
 
 use super::Serf;
 use super::core::{Core, Phase};
+use super::joins::{Purpose, Seed};
 use super::options::Timings;
 use super::queries::address_of;
 use super::report::{Measure, Report};
@@ -79,8 +80,8 @@ impl Serf {
         }
         let Some(member) = core.rng.choice(failed) else { return };
         if let Some(address) = address_of(member) {
-            let name = member.name.clone();
-            self.reconnect_to(name, address);
+            let seed = Seed { address, name: Some(member.name.clone()) };
+            self.start_join(Purpose::Reconnect, [seed].into());
         }
     }
 }

@@ -3,6 +3,7 @@
 mod convergence;
 mod dialogues;
 mod network;
+mod pings;
 mod recorded;
 mod rules;
 mod words;
