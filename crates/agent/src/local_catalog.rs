@@ -46,6 +46,10 @@ impl Catalog for DelegateCatalog {
         self.calls.increment(2);
         let (delegate, options) = (self.delegate.clone(), self.read_options(&query));
         Box::pin(async move {
+            // The leader registers the member, and the agent tells the rest of its node.
+            if let Some(server) = delegate.server() {
+                server::leader::until_reconciled(server).await;
+            }
             let name = query.node.as_str().to_owned();
             let services = CatalogNode { node: name.clone(), ..CatalogNode::default() };
             let (found, facts) = delegate.read_typed(services, &options).await?;

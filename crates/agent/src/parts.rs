@@ -90,7 +90,7 @@ impl Parts {
             if let Some(port) = port {
                 port.serve(server, handle, &mut duties, &duties_stops);
             }
-            let own = handle.node();
+            let own = handle.node().node;
             duties.spawn(server::leader::run(server.clone(), own, members, duties_stops.clone()));
         }
 
@@ -477,7 +477,10 @@ fn routes(handle: &AgentHandle, local: &Local) -> Router {
         router.add_domain(domain.routes);
     }
     router.add_local(endpoint::status::routes(handle.delegate()));
-    router.add_local(endpoint::datacenters::routes(handle.delegate()));
+    router.add_local(endpoint::datacenters::routes(
+        handle.delegate(),
+        handle.config().http.use_cache,
+    ));
     router.add_local(endpoint::operator::routes(handle));
     router.add_local(endpoint::pprof::routes(handle));
     router.add_local(endpoint::keyring::routes(handle));

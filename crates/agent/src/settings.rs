@@ -66,6 +66,8 @@ pub(crate) fn server(config: &RuntimeConfig) -> ServerOptions {
         hold_timeout: config.rpc.hold_timeout.to_std(),
         client_timeout: config.limits.rpc_client_timeout.to_std(),
         session_ttl_min: config.switches.session_ttl_min,
+        connect_enabled: config.connect.enabled,
+        is_primary: is_primary(config),
         makes_authority: makes_authority(config),
         coordinate_update_period: coordinate_update_period(config),
         autopilot: autopilot(config),
@@ -155,10 +157,14 @@ fn autopilot(config: &RuntimeConfig) -> AutopilotConfiguration {
 /// Whether a leader makes the root of the mesh: the built-in provider does, in the
 /// primary datacenter.
 fn makes_authority(config: &RuntimeConfig) -> bool {
-    let primary = &config.identity.primary_datacenter;
-    let is_primary = primary.is_empty() || *primary == config.identity.datacenter;
     let built_in = matches!(config.connect.ca_provider.as_str(), "" | "consul");
-    config.connect.enabled && is_primary && built_in
+    config.connect.enabled && is_primary(config) && built_in
+}
+
+/// Whether the datacenter is the one that the others follow.
+fn is_primary(config: &RuntimeConfig) -> bool {
+    let primary = &config.identity.primary_datacenter;
+    primary.is_empty() || *primary == config.identity.datacenter
 }
 
 /// How many calls a second the server takes on.

@@ -22,6 +22,7 @@ pub mod kv;
 pub mod prepared_query;
 mod requests;
 pub mod session;
+pub mod system_metadata;
 pub mod txn;
 
 use contract::Domain;
@@ -39,6 +40,7 @@ pub const ALL: &[&Domain] = &[
     &federation_state::DOMAIN,
     &internal_ui::DOMAIN,
     &prepared_query::DOMAIN,
+    &system_metadata::DOMAIN,
     &carried::DOMAIN,
     &chunking::DOMAIN,
 ];

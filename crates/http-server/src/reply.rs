@@ -224,7 +224,9 @@ fn lower(name: &'static str) -> &'static str {
     match name {
         "Location" => "location",
         "X-Proconsul-Carried" => "x-proconsul-carried",
+        "Age" => "age",
         "Allow" => "allow",
+        "X-Cache" => "x-cache",
         "X-Consul-Index" => "x-consul-index",
         "X-Consul-Reason" => "x-consul-reason",
         "X-Consul-KnownLeader" => "x-consul-knownleader",

@@ -10,7 +10,7 @@ use domains::catalog::{NODES, node_key};
 use domains::coordinate::{COORDINATES, CoordinateBatch};
 use store::State;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use types::coordinate::{Coordinate, NodeCoordinate};
+use types::coordinate::{Coordinate, DatacenterMap, NodeCoordinate};
 use types::{NodeName, SecretId};
 
 use crate::Server;
@@ -23,6 +23,11 @@ const BATCHES_MAX: usize = 5;
 
 /// Longest name of a node with its segment, in bytes, that is remembered.
 const NAME_BYTES_MAX: usize = 4096;
+
+/// Where the servers of each datacenter are, as far as the WAN pool measured it.
+pub async fn datacenter_maps(server: &Server) -> Vec<DatacenterMap> {
+    server.gossip().datacenter_maps().await
+}
 
 /// What was told and is not written yet.
 #[derive(Debug, Default)]

@@ -2,7 +2,18 @@
 
 use bytes::Bytes;
 use rpc::{BoxFuture, ServerAddr};
+use types::coordinate::DatacenterMap;
+use types::keyring::{KeyringOperation, KeyringRequest, KeyringResponse};
 use types::member::Member;
+
+/// Which pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolKind {
+    /// All agents of the datacenter.
+    Lan,
+    /// The servers of all datacenters.
+    Wan,
+}
 
 /// The pools of the agent in this process. Errors are texts for operators.
 pub trait Gossip: Send + Sync + 'static {
@@ -11,6 +22,18 @@ pub trait Gossip: Send + Sync + 'static {
 
     /// How far a server of another datacenter is, in seconds, if that was measured.
     fn distance(&self, server: &ServerAddr) -> Option<f64>;
+
+    /// Where the servers of each datacenter are, as far as that was measured.
+    fn datacenter_maps(&self) -> BoxFuture<'_, Vec<DatacenterMap>>;
+
+    /// Has the members of a pool do something with their keys; `None` where this server is in
+    /// no such pool. Of the request, only the key and the relay factor count.
+    fn operate_keys<'g>(
+        &'g self,
+        pool: PoolKind,
+        operation: KeyringOperation,
+        request: &'g KeyringRequest,
+    ) -> BoxFuture<'g, Option<KeyringResponse>>;
 
     /// Leaves the WAN pool, and then the LAN pool; done when the others know.
     fn leave(&self) -> BoxFuture<'_, Result<(), String>>;
@@ -38,6 +61,19 @@ impl Gossip for NoGossip {
 
     fn distance(&self, _server: &ServerAddr) -> Option<f64> {
         None
+    }
+
+    fn datacenter_maps(&self) -> BoxFuture<'_, Vec<DatacenterMap>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    fn operate_keys<'g>(
+        &'g self,
+        _pool: PoolKind,
+        _operation: KeyringOperation,
+        _request: &'g KeyringRequest,
+    ) -> BoxFuture<'g, Option<KeyringResponse>> {
+        Box::pin(async { None })
     }
 
     fn leave(&self) -> BoxFuture<'_, Result<(), String>> {

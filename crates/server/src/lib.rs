@@ -33,6 +33,7 @@ mod forward;
 pub mod fsm;
 pub mod gossip;
 mod grpc_status;
+mod keyring;
 pub mod leader;
 mod leave;
 pub mod lock_delay;
@@ -50,6 +51,7 @@ mod server_member;
 mod session_expiry;
 mod snapshot_archive;
 mod subscribe;
+mod system_metadata;
 #[cfg(test)]
 mod testing;
 pub mod usage;
@@ -67,7 +69,9 @@ use tokio::sync::watch;
 use types::autopilot::AutopilotConfiguration;
 use types::{Datacenter, GoDuration, SecretId};
 
+pub use coordinates::datacenter_maps;
 pub use event::{EventFireRequest, fire_event};
+pub use keyring::operate_keys;
 pub use leave::leave;
 pub use read::Answer;
 pub use snapshot_archive::{Archive, Restored, SavedSnapshot, check_archive};
@@ -98,6 +102,10 @@ pub struct ServerOptions {
     pub client_timeout: Duration,
     /// `session_ttl_min`: the shortest time that a session may be given to live.
     pub session_ttl_min: GoDuration,
+    /// `connect.enabled`: whether there is a mesh.
+    pub connect_enabled: bool,
+    /// Whether its datacenter is the one that the others follow (`primary_datacenter`).
+    pub is_primary: bool,
     /// Whether a leader makes the root of the mesh when there is none.
     pub makes_authority: bool,
     /// How often a leader writes the coordinates that nodes told it.
@@ -120,6 +128,8 @@ impl Default for ServerOptions {
             hold_timeout: Duration::from_secs(7),
             client_timeout: Duration::from_secs(60),
             session_ttl_min: GoDuration::from_secs(10),
+            connect_enabled: true,
+            is_primary: true,
             makes_authority: true,
             coordinate_update_period: Duration::from_secs(5),
             autopilot: AutopilotConfiguration::default(),
@@ -152,6 +162,8 @@ struct Shared {
     alone: Surroundings,
     /// Whether the leader that this server is has taken on its duties.
     established: watch::Sender<bool>,
+    /// Whether the leader that this server is has looked at all members once.
+    reconciled: watch::Sender<bool>,
     /// Whether this server is about to leave, and takes on no more calls.
     leaving: AtomicBool,
 }
@@ -191,6 +203,7 @@ impl Server {
             alone,
             // Until somebody does a leader's duties there are none to wait for.
             established: watch::Sender::new(true),
+            reconciled: watch::Sender::new(true),
             leaving: AtomicBool::new(false),
         };
         let shared = Arc::new(shared);

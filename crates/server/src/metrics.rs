@@ -59,6 +59,7 @@ const COMMANDS: &[Measured] = &[
     measured("Session.Apply", Some(&names::SESSION_APPLY), Apply::ByOp(&names::FSM_SESSION)),
     measured("Txn.Apply", Some(&names::TXN_APPLY), Apply::Plain(&names::FSM_TXN)),
     measured("Operator.AutopilotSetConfiguration", None, Apply::Plain(&names::FSM_AUTOPILOT)),
+    measured("SystemMetadata.Apply", None, Apply::ByOp(&names::FSM_SYSTEM_METADATA)),
     measured("ConnectCA.Apply", None, Apply::Twice(&names::FSM_CA, &names::CONSUL_FSM_CA)),
 ];
 

@@ -541,7 +541,6 @@ pub static LATER: &[&MetricName] = &[
     FSM_INTENTION.metric(),
     FSM_ACL.metric(),
     FSM_CONFIG_ENTRY.metric(),
-    FSM_SYSTEM_METADATA.metric(),
     RAFT_LEADER_LAST_CONTACT.metric(),
     RAFT_CANDIDATE_ELECT_SELF.metric(),
     RAFT_WAL_LOG_ENTRY_BYTES_READ.metric(),

@@ -8,6 +8,7 @@
 //! an entry of the cache is never behind. What remains is what the cache tells: whether
 //! somebody asked before, and through which backend the answer came.
 
+pub(crate) mod datacenters;
 mod fetch_rate;
 pub(crate) mod kept;
 mod views;

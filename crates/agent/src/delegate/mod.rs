@@ -20,6 +20,7 @@ use contract::{
 use server::rate_limit::Caller;
 use server::{Answer, Server};
 use types::autopilot::{AutopilotState, OperatorHealth};
+use types::coordinate::DatacenterMap;
 use types::member::Member;
 use types::operator::{RaftConfiguration, RaftPeer};
 use types::{Datacenter, SecretId};
@@ -144,6 +145,14 @@ impl Delegate {
         match self {
             Delegate::Server(server) => Ok(server.datacenters()),
             Delegate::Client(client) => client.datacenters().await,
+        }
+    }
+
+    /// Where the servers of each datacenter are, as far as that was measured.
+    pub(crate) async fn datacenter_maps(&self) -> Result<Vec<DatacenterMap>, CallError> {
+        match self {
+            Delegate::Server(server) => Ok(server::datacenter_maps(server).await),
+            Delegate::Client(client) => client.datacenter_maps().await,
         }
     }
 

@@ -5,7 +5,6 @@ use http::Method;
 use http_server::LocalRoute;
 
 use super::{handler, json, route};
-use crate::delegate::Delegate;
 use crate::process::AgentHandle;
 
 /// The route.
@@ -14,11 +13,7 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
         if !request.agent.coordinates {
             return Err(CallError::new(ErrorKind::Disabled, "Coordinate support disabled"));
         }
-        let maps = match agent.delegate() {
-            Delegate::Server(_) => agent.pools().datacenter_maps().await,
-            Delegate::Client(client) => client.datacenter_maps().await?,
-        };
-        Ok(json(&request, &maps))
+        Ok(json(&request, &agent.delegate().datacenter_maps().await?))
     });
     vec![route("/v1/coordinate/datacenters", Method::GET, datacenters)]
 }

@@ -1,20 +1,14 @@
 //! `/v1/operator/keyring`: the keys that gossip is encrypted with.
-//! All members of the pools that this server is in are asked, or told.
+//! All members of all pools are asked, or told, those of other datacenters too.
 
-use std::collections::BTreeMap;
-
-use ::acl::{Permission, Resource};
 use contract::{CallError, Request, Response};
-use gossip::serf::{KeyAnswers, KeyOperation};
-use gossip::wire::Key;
 use http::Method;
 use http_server::{LocalRoute, Reply};
 use serde::Deserialize;
-use types::Datacenter;
-use types::keyring::KeyringResponse;
+use types::SecretId;
+use types::keyring::{KeyringOperation, KeyringRequest, KeyringResponse};
 
 use super::{handler, json};
-use crate::delegate::Delegate;
 use crate::multi_error;
 use crate::process::AgentHandle;
 
@@ -29,7 +23,7 @@ pub(crate) fn routes(agent: &AgentHandle) -> Vec<LocalRoute> {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Body {
-    key: String,
+    key: SecretId,
 }
 
 /// How many members pass a message on to make sure that it arrives.
@@ -41,40 +35,25 @@ async fn keyring(agent: &AgentHandle, request: &Request) -> Result<Reply, CallEr
         if lists { Body::default() } else { request.json("Request decode failed: ")? };
     check_relay_factor(request.params.text("relay-factor"))?;
     let local_only = parse_local_only(request.params.text("local-only"))?;
-    if local_only && !lists {
-        return Err(CallError::bad_request(
-            "Invalid use of local-only: local-only can only be set for list requests",
-        ));
-    }
-    let permission = match lists {
-        true => Permission::read(Resource::Keyring, ""),
-        false => Permission::write(Resource::Keyring, ""),
-    };
-    (agent.authorizer())(&request.token).require(permission)?;
-    if matches!(agent.delegate(), Delegate::Client(_)) {
-        return Err(CallError::failed("keyring operations must run against a server node"));
-    }
-    let relay_factor = request.params.text("relay-factor").parse().unwrap_or(0);
-    let key = || Key::from_base64(&body.key).map_err(|error| error.to_string());
     let operation = match request.method {
-        Method::POST => key().map(KeyOperation::Install),
-        Method::PUT => key().map(KeyOperation::Use),
-        Method::DELETE => key().map(KeyOperation::Remove),
-        _ => Ok(KeyOperation::List),
+        Method::POST => KeyringOperation::Install,
+        Method::PUT => KeyringOperation::Use,
+        Method::DELETE => KeyringOperation::Remove,
+        _ => KeyringOperation::List,
     };
-    let (pools, datacenter) = (agent.pools(), &agent.config().identity.datacenter);
-    let wan = pools.wan().filter(|_| !local_only).map(|wan| (wan, true));
-    let mut responses = Vec::new();
-    for (pool, wan) in wan.into_iter().chain([(pools.lan(), false)]) {
-        let answers = match &operation {
-            Ok(operation) => {
-                let answers = pool.key_operation(operation.clone(), relay_factor).await;
-                answers.map_err(|error| error.to_string())
-            }
-            Err(error) => Err(error.clone()),
-        };
-        responses.push(response(wan, datacenter, answers));
-    }
+    let Some(server) = agent.delegate().server() else {
+        return Err(CallError::failed("keyring operations must run against a server node"));
+    };
+    let asked = KeyringRequest {
+        datacenter: agent.config().identity.datacenter.clone(),
+        key: body.key,
+        local_only,
+        operation: operation.as_str().to_owned(),
+        relay_factor: request.params.text("relay-factor").parse().unwrap_or(0),
+        token: request.token.clone(),
+        ..KeyringRequest::default()
+    };
+    let responses = server::operate_keys(server, asked).await?;
     let errors = complaints(&responses);
     if !errors.is_empty() {
         return Err(CallError::failed(multi_error::list(&errors)));
@@ -82,30 +61,6 @@ async fn keyring(agent: &AgentHandle, request: &Request) -> Result<Reply, CallEr
     match lists {
         true => Ok(json(request, &responses)),
         false => Ok(Response::ok().into()),
-    }
-}
-
-fn response(
-    wan: bool,
-    datacenter: &Datacenter,
-    answers: Result<KeyAnswers, String>,
-) -> KeyringResponse {
-    let empty =
-        KeyringResponse { wan, datacenter: datacenter.clone(), ..KeyringResponse::default() };
-    let answers = match answers {
-        Ok(answers) => answers,
-        Err(error) => return KeyringResponse { error, ..empty },
-    };
-    let counts = |keys: &BTreeMap<String, usize>| {
-        keys.iter().map(|(key, nodes)| (key.clone(), u64::try_from(*nodes).unwrap_or(0))).collect()
-    };
-    KeyringResponse {
-        error: answers.error().unwrap_or_default(),
-        keys: counts(&answers.keys),
-        primary_keys: counts(&answers.primary_keys),
-        num_nodes: u64::try_from(answers.nodes).unwrap_or(0),
-        messages: answers.messages,
-        ..empty
     }
 }
 
@@ -162,27 +117,27 @@ mod tests {
 
     #[test]
     fn what_went_wrong_is_listed_pool_by_pool() {
-        let answers = |member: &str| KeyAnswers {
-            nodes: 1,
-            responses: 1,
-            errors: 1,
-            messages: [(member.to_owned(), "Keyring is empty (encryption not enabled)".to_owned())]
+        let response = |wan, node: &str| KeyringResponse {
+            wan,
+            datacenter: "dc1".into(),
+            error: "1/1 nodes reported failure".to_owned(),
+            messages: [(node.to_owned(), "Keyring is empty (encryption not enabled)".to_owned())]
                 .into(),
-            ..KeyAnswers::default()
+            ..KeyringResponse::default()
         };
-        let datacenter = Datacenter::from("dc1");
-        let responses = [
-            response(true, &datacenter, Ok(answers("a1.dc1"))),
-            response(false, &datacenter, Ok(answers("a1"))),
-        ];
+        let responses = [response(true, "a1.dc1"), response(false, "a1")];
         let expected = "4 errors occurred:\n\t* WAN error: 1/1 nodes reported failure\n\
                         \t* a1.dc1: Keyring is empty (encryption not enabled)\n\
                         \t* dc1 (LAN) error: 1/1 nodes reported failure\n\
                         \t* a1: Keyring is empty (encryption not enabled)\n\n";
         assert_eq!(multi_error::list(&complaints(&responses)), expected);
-        let wrong = Err("illegal base64 data at input byte 0".to_owned());
-        let wrong = response(false, &datacenter, wrong);
-        assert_eq!(complaints(&[wrong]), ["dc1 (LAN) error: illegal base64 data at input byte 0"]);
+        let fine = KeyringResponse::default();
+        let wrong = KeyringResponse {
+            datacenter: "dc2".into(),
+            error: "No path to datacenter".to_owned(),
+            ..KeyringResponse::default()
+        };
+        assert_eq!(complaints(&[fine, wrong]), ["dc2 (LAN) error: No path to datacenter"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! router which servers there are, and takes the servers of the datacenter into the WAN pool
 //! (`reference/gossip-wire.md` section 17).
 
+mod keys;
 mod options;
 mod routes;
 mod server;
@@ -193,7 +194,8 @@ impl Pools {
         self.lan.coordinate().await.unwrap_or_else(Coordinate::fresh)
     }
 
-    /// The servers of each datacenter in the WAN pool; without that pool, none.
+    /// The servers of each datacenter in the WAN pool that were measured; without that pool,
+    /// none.
     pub(crate) async fn datacenter_maps(&self) -> Vec<DatacenterMap> {
         let Some(wan) = &self.wan else { return Vec::new() };
         let measured = wan.coordinates().await;
@@ -204,12 +206,13 @@ impl Pools {
             if member.status != MemberStatus::ALIVE {
                 continue;
             }
-            let is_self = wan.address().ip().to_string() == member.addr
-                && wan.address().port() == member.port;
             let coord = match measured.get(&member.name) {
                 Some(coordinate) => Some(coordinate.clone()),
-                None => own.clone().filter(|_| is_self),
+                None => own.clone().filter(|_| wan.is_own(&member)),
             };
+            if coord.is_none() {
+                continue;
+            }
             let datacenter = Datacenter::from(server.datacenter.as_str());
             let node = NodeCoordinate {
                 node: server.short_name.as_str().into(),

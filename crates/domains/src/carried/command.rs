@@ -13,11 +13,12 @@ use types::msgpack::Value;
 
 use super::record::{
     self, AUTH_METHODS, BINDING_RULES, CONFIG_ENTRY, ConfigEntry, INTENTIONS, Kind, POLICIES,
-    ROLES, SYSTEM_METADATA, TOKENS,
+    ROLES, TOKENS,
 };
+use crate::system_metadata::{self, VIRTUAL_IPS};
 
 /// The commands that are understood here: their first bytes.
-pub const TAGS: &[u8] = &[11, 12, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31];
+pub const TAGS: &[u8] = &[11, 12, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28];
 
 /// The index at which the ACL system was last bootstrapped.
 pub(super) const BOOTSTRAPPED: &str = "acl-token-bootstrap";
@@ -80,8 +81,7 @@ pub fn apply(
         25 => set_all(tx, &BINDING_RULES, &request, "BindingRules").map(Ok),
         26 => remove_all(tx, &BINDING_RULES, &request, "BindingRuleIDs").map(Ok),
         27 => set_all(tx, &AUTH_METHODS, &request, "AuthMethods").map(Ok),
-        28 => remove_auth_methods(tx, &request).map(Ok),
-        _ => apply_system_metadata(tx, &request).map(Ok),
+        _ => remove_auth_methods(tx, &request).map(Ok),
     })
 }
 
@@ -180,23 +180,9 @@ fn apply_intention(tx: &mut Tx<'_>, request: &Value) -> Result<(), CommandError>
     }
 }
 
-fn apply_system_metadata(tx: &mut Tx<'_>, request: &Value) -> Result<(), CommandError> {
-    let entry = request.get("Entry").ok_or(CommandError::Undecodable)?;
-    match request.get("Op").map(Value::raw).unwrap_or_default() {
-        b"upsert" => put(tx, &SYSTEM_METADATA, entry),
-        b"delete" => {
-            let key = entry.get(SYSTEM_METADATA.id).map(Value::raw).unwrap_or_default();
-            record::remove(tx, &SYSTEM_METADATA, key);
-            Ok(())
-        }
-        _ => Err(CommandError::Undecodable),
-    }
-}
-
 fn apply_config_entry(tx: &mut Tx<'_>, payload: &[u8]) -> Result<(), CommandError> {
     let entry = ConfigEntry::decode(payload).ok_or(CommandError::Undecodable)?;
-    let gives_addresses = record::find(tx, &SYSTEM_METADATA, b"virtual-ips")
-        .is_some_and(|flag| flag.get("Value").is_some_and(|value| value.raw() == b"true"));
+    let gives_addresses = system_metadata::value(tx, VIRTUAL_IPS) == Some("true");
     if gives_addresses && !WITHOUT_SERVICES.contains(&entry.kind.as_slice()) {
         return Err(CommandError::Beyond(
             "it is a config entry of services, which may give them virtual addresses",

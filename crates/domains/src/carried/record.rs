@@ -24,10 +24,8 @@ pub(super) const ROLES: Kind = Kind { kind: 23, id: "ID", index: "acl-roles" };
 pub(super) const BINDING_RULES: Kind = Kind { kind: 25, id: "ID", index: "acl-binding-rules" };
 pub(super) const AUTH_METHODS: Kind = Kind { kind: 27, id: "Name", index: "acl-auth-methods" };
 pub(super) const INTENTIONS: Kind = Kind { kind: 12, id: "ID", index: "connect-intentions" };
-pub(super) const SYSTEM_METADATA: Kind = Kind { kind: 31, id: "Key", index: "system-metadata" };
 
-const KINDS: &[&Kind] =
-    &[&TOKENS, &POLICIES, &ROLES, &BINDING_RULES, &AUTH_METHODS, &INTENTIONS, &SYSTEM_METADATA];
+const KINDS: &[&Kind] = &[&TOKENS, &POLICIES, &ROLES, &BINDING_RULES, &AUTH_METHODS, &INTENTIONS];
 
 /// Config entries: text of a kind and a map, in one string of bytes.
 pub(super) const CONFIG_ENTRY: u8 = 22;

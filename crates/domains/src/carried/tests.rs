@@ -5,6 +5,7 @@ use types::msgpack::{self, Value};
 use super::*;
 use crate::carried::acl::AclRecords;
 use crate::carried::command::{CommandError, TAGS};
+use crate::system_metadata::{SYSTEM_METADATA, SystemMetadataEntry, VIRTUAL_IPS};
 
 fn raw(text: &str) -> Value {
     Value::Raw(text.as_bytes().to_vec())
@@ -180,8 +181,11 @@ fn config_entries_are_set_and_removed_by_kind_and_name() {
     assert_eq!(again.expected(), 12);
 
     // Where services have virtual addresses, entries may give them some.
-    let flag = map(&[("Key", raw("virtual-ips")), ("Value", raw("true"))]);
-    case.apply(13, 31, &map(&[("Entry", flag), ("Op", raw("upsert"))]));
+    case.write(13, |tx| {
+        let (key, value) = (VIRTUAL_IPS.to_owned(), "true".to_owned());
+        let flag = SystemMetadataEntry { key, value, ..SystemMetadataEntry::default() };
+        tx.put(&SYSTEM_METADATA, flag);
+    });
     apply(14, "upsert", "proxy-defaults", "global", 0);
     let beyond = case.fails(22, &config_entry("upsert", "service-resolver", "web", 0));
     assert!(matches!(beyond, CommandError::Beyond(_)), "{beyond}");
@@ -189,7 +193,7 @@ fn config_entries_are_set_and_removed_by_kind_and_name() {
 }
 
 #[test]
-fn intentions_system_metadata_and_leaves_are_noted() {
+fn intentions_and_leaves_are_noted() {
     let case = Case::new();
     let intention =
         |op: &str, id: &str| map(&[("Intention", map(&[("ID", raw(id))])), ("Op", raw(op))]);
@@ -200,15 +204,6 @@ fn intentions_system_metadata_and_leaves_are_noted() {
     assert_eq!((case.shown(12, "ID"), case.index("connect-intentions")), (vec![], 7));
     let other = msgpack::to_vec(&intention("delete-all", "i"));
     assert!(matches!(case.fails(12, &other), CommandError::Beyond(_)));
-
-    let metadata = |op: &str| {
-        let entry = map(&[("Key", raw("intention-format")), ("Value", raw("config-entry"))]);
-        map(&[("Entry", entry), ("Op", raw(op))])
-    };
-    case.apply(8, 31, &metadata("upsert"));
-    assert_eq!(case.shown(31, "Key"), ["intention-format 8 8"]);
-    case.apply(9, 31, &metadata("delete"));
-    assert_eq!(case.shown(31, "Key"), Vec::<String>::new());
 
     case.apply(10, 21, &map(&[("Op", raw("increment-index"))]));
     assert_eq!(case.index("connect-ca-leaf-certs"), 10);

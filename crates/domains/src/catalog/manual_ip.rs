@@ -190,6 +190,7 @@ mod tests {
 
     use super::super::Register;
     use super::*;
+    use crate::system_metadata::{SYSTEM_METADATA, SystemMetadataEntry, VIRTUAL_IPS};
 
     struct World {
         store: Store,
@@ -200,6 +201,11 @@ mod tests {
         /// Services of the mesh.
         fn new(names: &[&str]) -> Self {
             let mut world = Self { store: Store::new(&crate::tables()), index: 0 };
+            world.store.write(|batch| {
+                let (key, value) = (VIRTUAL_IPS.to_owned(), "true".to_owned());
+                let flag = SystemMetadataEntry { key, value, ..SystemMetadataEntry::default() };
+                batch.tx(Index::ZERO).put(&SYSTEM_METADATA, flag);
+            });
             for name in names {
                 let mut service = NodeService {
                     id: (*name).into(),

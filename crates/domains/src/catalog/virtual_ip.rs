@@ -1,6 +1,7 @@
 //! Virtual addresses of services in the mesh.
 //!
-//! The first instance that is reached as a service through the mesh gives the service
+//! Once every server gives them out (the flag [`VIRTUAL_IPS`] stands), the first instance
+//! that is reached as a service through the mesh and registers gives the service
 //! an address in 240.0.0.0/4, which all such instances carry as tagged address
 //! `consul-virtual`. Addresses are given out in order; one that is given back is used
 //! again first (`reference/raft-and-snapshots.md` sections 7 and 10).
@@ -15,6 +16,7 @@ use types::catalog::{NodeService, ServiceAddress};
 use types::{Blob, Index, ServiceName, msgpack};
 
 use super::table::{SERVICES, SERVICES_BY_TARGET, mesh_target, service_key};
+use crate::system_metadata::{self, VIRTUAL_IPS};
 
 /// The tagged address under which instances carry it.
 const TAG: &str = "consul-virtual";
@@ -71,6 +73,9 @@ pub fn virtual_ip(state: &State, service: &str) -> Option<Ipv4Addr> {
 
 /// Gives an instance of the mesh the address of the service it is reached as.
 pub(super) fn assign(tx: &mut Tx<'_>, service: &mut NodeService) {
+    if system_metadata::value(tx, VIRTUAL_IPS) != Some("true") {
+        return;
+    }
     let Some(target) = mesh_target(service).filter(|target| !target.is_empty()) else { return };
     let target = target.to_owned();
     let Some(ip) = virtual_ip(tx, &target).or_else(|| allocate(tx, &target)) else { return };

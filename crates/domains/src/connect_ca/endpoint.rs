@@ -21,7 +21,7 @@ fn roots(request: &Request) -> Result<Call, CallError> {
     if wants_pem(request)? {
         return Ok(Call::read_with(CaRootsQuery, options, |roots, _| pem_chain(roots)).bare());
     }
-    Ok(Call::read(CaRootsQuery, options))
+    Ok(Call::read(CaRootsQuery, options).with_facts_of_errors())
 }
 
 /// Always through the agent's cache.

@@ -25,6 +25,7 @@ use super::*;
 use crate::catalog::{CHECKS, NODES, SERVICES};
 use crate::kv::{KVS, TOMBSTONES};
 use crate::session::{LOCK_DELAYS, SESSIONS};
+use crate::system_metadata::{SYSTEM_METADATA, SystemMetadataEntry, VIRTUAL_IPS};
 
 /// A leader alone with its state.
 struct World {
@@ -49,6 +50,12 @@ impl LeaderMemory for World {
 impl World {
     fn new() -> Self {
         let store = Store::new(&crate::tables());
+        store.write(|batch| {
+            // All servers are of today.
+            let (key, value) = (VIRTUAL_IPS.to_owned(), "true".to_owned());
+            let flag = SystemMetadataEntry { key, value, ..SystemMetadataEntry::default() };
+            batch.tx(Index::ZERO).put(&SYSTEM_METADATA, flag);
+        });
         Self { store, index: 0, who: Authorizer::allow_all(), delayed: BTreeSet::new() }
     }
 

@@ -103,7 +103,6 @@ impl World {
                 version: String::new(),
                 status: MemberStatus::ALIVE,
             }),
-            meta: None,
             last_contact: Some(Duration::from_millis(10)),
             last_term: 3,
             last_index: 1000,

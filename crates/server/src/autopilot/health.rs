@@ -24,8 +24,6 @@ pub struct ServerFacts {
     pub leads: bool,
     /// What gossip knows of it; `None` if it knows nothing.
     pub member: Option<MemberFacts>,
-    /// The metadata of its node in the catalog.
-    pub meta: Option<BTreeMap<String, String>>,
     /// How long ago it and the leader heard of each other; `None` for never.
     pub last_contact: Option<Duration>,
     /// The term of the end of its log.
@@ -134,7 +132,8 @@ fn show(server: &ServerFacts, stable: Stable) -> AutopilotServer {
         stable_since: stable.since,
         read_replica: false,
         status: status.to_owned(),
-        meta: server.meta.clone(),
+        // Of the catalog, which is asked last.
+        meta: None,
         node_type: AutopilotServer::VOTER.to_owned(),
     }
 }
@@ -212,7 +211,6 @@ mod tests {
                 version: "1.21.4".to_owned(),
                 status: MemberStatus::ALIVE,
             }),
-            meta: None,
             last_contact: Some(Duration::from_millis(10)),
             last_term: 3,
             last_index: 1000,

@@ -103,23 +103,24 @@ async fn own_state(
 ) -> Result<AutopilotState, CallError> {
     server.may_read_operator(&options.token)?;
     let known = server.shared.memory.autopilot.pilot().state().cloned();
-    match known {
-        Some(state) => Ok(state),
-        None => look_at_servers(server, members).await,
+    let mut found = match known {
+        Some(found) => found,
+        None => look_at_servers(server, members).await?,
+    };
+    // The catalog tells the rest, as it is now.
+    let state = server.store().snapshot();
+    for known in found.servers.values_mut() {
+        let node = state.peek(&NODES, node_key(&known.name).as_bytes());
+        known.meta = node.and_then(|node| node.meta.clone());
     }
+    Ok(found)
 }
 
 async fn look_at_servers(server: &Server, members: &[Member]) -> Result<AutopilotState, CallError> {
     let deadline = Instant::now() + LOOK_INTERVAL;
     let stats = server.raft().stats().await.map_err(|error| error.to_call_error())?;
     let answers = stats::ask_all(server, &stats, members, deadline).await;
-    let state = server.store().snapshot();
-    let mut servers = facts(&stats, members, &answers);
-    for facts in &mut servers {
-        let Some(member) = &facts.member else { continue };
-        let node = state.peek(&NODES, node_key(&member.name).as_bytes());
-        facts.meta = node.and_then(|node| node.meta.clone());
-    }
+    let servers = facts(&stats, members, &answers);
     let configuration = configuration_of(server);
     let now = Timestamp::from(SystemTime::now());
     let memory = &server.shared.memory.autopilot;
@@ -159,7 +160,6 @@ fn facts(
                 version: found.version,
                 status: found.status,
             }),
-            meta: None,
             last_contact: known.last_contact,
             last_term: known.last_term,
             last_index: known.last_index,

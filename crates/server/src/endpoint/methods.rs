@@ -7,12 +7,16 @@ use contract::{CallError, ReadFacts};
 use rpc::BoxFuture;
 use types::Index;
 use types::autopilot::ServerRaftStats;
+use types::keyring::KeyringResponses;
+use types::msgpack;
 use types::operator::{AutopilotStateReply, RaftPeer, RemovePeerRequest};
 
 use super::operator::HealthReply;
 use crate::Server;
 use crate::autopilot::RAFT_STATS;
+use crate::coordinates::datacenter_maps;
 use crate::event::{EVENT_FIRE, fire_event};
+use crate::keyring::{KEYRING_OPERATION, operate_keys};
 use crate::operator::{
     AUTOPILOT_STATE, RAFT_CONFIGURATION, REMOVE_BY_ADDRESS, REMOVE_BY_ID, SERVER_HEALTH,
     STATUS_LEADER, STATUS_PEERS,
@@ -46,6 +50,9 @@ pub(super) const METHODS: &[Method] = &[
     exempt(RAFT_STATS, |server, _| Box::pin(async move { raft_stats(&server).await })),
     read("Catalog.ListDatacenters", |server, _| {
         Box::pin(async move { Ok(encode(&server.datacenters())) })
+    }),
+    read("Coordinate.ListDatacenters", |server, _| {
+        Box::pin(async move { Ok(encode(&datacenter_maps(&server).await)) })
     }),
     exempt(RAFT_CONFIGURATION, |server, args| {
         Box::pin(async move {
@@ -85,10 +92,16 @@ pub(super) const METHODS: &[Method] = &[
     write(EVENT_FIRE, |server, args| {
         Box::pin(async move {
             fire_event(&server, decode_args(&args)?).await?;
-            let (raft, index) = (server.raft(), Index::ZERO);
-            let (known_leader, last_contact) = (raft.leader().is_some(), raft.last_contact());
-            let facts = ReadFacts { index, known_leader, last_contact, removed: false };
-            Ok(encode(&facts.to_meta("")))
+            Ok(encode(&facts_of(&server).to_meta("")))
+        })
+    }),
+    read(KEYRING_OPERATION, |server, args| {
+        Box::pin(async move {
+            let responses = operate_keys(&server, decode_args(&args)?).await?;
+            let reply = KeyringResponses { responses };
+            let mut bytes = Vec::new();
+            msgpack::write_joined(&mut bytes, &reply, &facts_of(&server).to_meta(""));
+            Ok(bytes.into())
         })
     }),
     write("AutoEncrypt.Sign", AUTO_ENCRYPT_OFF),
@@ -150,6 +163,13 @@ const fn off(name: &'static str, answer: Answer) -> Method {
 
 const fn write(name: &'static str, answer: Answer) -> Method {
     Method { name, class: MethodClass::Write, answer }
+}
+
+/// What is told beside an answer that is not of the state.
+fn facts_of(server: &Server) -> ReadFacts {
+    let (raft, index) = (server.raft(), Index::ZERO);
+    let (known_leader, last_contact) = (raft.leader().is_some(), raft.last_contact());
+    ReadFacts { index, known_leader, last_contact, removed: false }
 }
 
 async fn remove(

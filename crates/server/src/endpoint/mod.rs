@@ -35,6 +35,9 @@ use crate::rate_limit::{Asked, Caller, Class};
 use crate::read::wait_of;
 use crate::write::measured;
 
+/// The methods of the mesh, which is off where it is not wanted.
+const MESH: &str = "ConnectCA.";
+
 /// The server as others see it.
 pub struct Endpoint {
     server: Server,
@@ -139,6 +142,10 @@ impl Endpoint {
         args: &[u8],
     ) -> Result<Bytes, CallError> {
         let server = &self.server;
+        if method.name.starts_with(MESH) && !server.shared.options.connect_enabled {
+            let text = "Connect must be enabled in order to use this endpoint";
+            return Err(CallError::failed(text));
+        }
         match (method.decode)(args)? {
             RemoteCall::Read { query, options, encode } => {
                 let until = tokio::time::Instant::now() + wait_of(server, &options);

@@ -15,12 +15,15 @@ use contract::CallError;
 use telemetry::names;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use types::catalog::Node;
+use types::NodeName;
 use types::member::Member;
 
 pub(crate) use self::transfer::hand_over;
 use crate::duties::OnDuty;
-use crate::{Server, authority, autopilot, coordinates, federation, reconcile, session_expiry};
+use crate::{
+    Server, authority, autopilot, coordinates, federation, reconcile, session_expiry,
+    system_metadata,
+};
 
 /// How long a new leader waits for what was committed before it to be applied here.
 const BARRIER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -31,17 +34,16 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// The event by which all agents learn of a new leader; its payload is the node's name.
 const NEW_LEADER: &str = "consul:new-leader";
 
-/// Runs the duties of a leader whenever this server leads, until `stop`. What the
-/// server's own agent says of its node is registered with it: the agent registers the
-/// same at the same time, and whichever comes second must change nothing.
+/// Runs the duties of a leader whenever this server, whose node is `own`, leads, until `stop`.
 pub async fn run(
     server: Server,
-    own: Node,
+    own: NodeName,
     mut members: watch::Receiver<Vec<Member>>,
     mut stop: watch::Receiver<bool>,
 ) {
     // From now on a leader has duties, and is none before it has taken them on.
     server.shared.established.send_replace(false);
+    server.shared.reconciled.send_replace(false);
     let mut roles = server.raft().watch_leadership();
     let duties = &server.shared.duties;
     loop {
@@ -81,29 +83,31 @@ pub(crate) async fn until(flag: &mut watch::Receiver<bool>, value: bool) {
 /// All duties, in the order in which a leader takes them on. They end when this is dropped.
 async fn lead(
     server: &Server,
-    own: &Node,
+    own: &NodeName,
     members: &mut watch::Receiver<Vec<Member>>,
     on_duty: &OnDuty,
 ) {
-    let watched = members.clone();
+    let (watched, known) = (members.clone(), members.clone());
     announce(server, own).await;
     catch_up(server).await;
-    let established = Established(&server.shared.established);
+    let established = Told(&server.shared.established);
+    let reconciled = Told(&server.shared.reconciled);
     // The authority is made while the other duties run: nothing waits for it.
-    let _: ((), (), (), (), (), (), ()) = tokio::join!(
+    let _: ((), (), (), (), (), (), (), ()) = tokio::join!(
         tombstones::run(server),
         session_expiry::run(server, on_duty),
         autopilot::run(server, watched, || established.tell()),
         federation::run(server),
         authority::establish(server),
         coordinates::run(server),
-        reconcile::run(server, own, members, on_duty),
+        system_metadata::run(server, known),
+        reconcile::run(server, own, members, on_duty, || reconciled.tell()),
     );
 }
 
 /// Tells all agents who leads. Those that do not hear it lose nothing but a log line.
-async fn announce(server: &Server, own: &Node) {
-    let payload = Bytes::copy_from_slice(own.node.as_str().as_bytes());
+async fn announce(server: &Server, own: &NodeName) {
+    let payload = Bytes::copy_from_slice(own.as_str().as_bytes());
     if let Err(error) = server.gossip().user_event(NEW_LEADER, payload, false).await {
         tracing::warn!(target: "agent.server", error, "failed to broadcast new leader event");
     }
@@ -129,16 +133,16 @@ async fn catch_up(server: &Server) {
     }
 }
 
-/// Whether the leader has taken on its duties, told for as long as this lives.
-struct Established<'e>(&'e watch::Sender<bool>);
+/// What a leader has done, told for as long as this lives.
+struct Told<'t>(&'t watch::Sender<bool>);
 
-impl Established<'_> {
+impl Told<'_> {
     fn tell(&self) {
         self.0.send_replace(true);
     }
 }
 
-impl Drop for Established<'_> {
+impl Drop for Told<'_> {
     fn drop(&mut self) {
         self.0.send_replace(false);
     }
@@ -153,4 +157,30 @@ pub(crate) async fn until_established(server: &Server) -> Result<(), CallError> 
         Ok(Ok(_)) => Ok(()),
         _ => Err(CallError::failed("Not ready to serve consistent reads")),
     }
+}
+
+/// Waits until a leader has looked at the members once, as long as a request may be held:
+/// what this server's agent tells of its node comes after what the leader makes of the
+/// member. Nobody knows when that was where another server leads: it is not waited for.
+pub async fn until_reconciled(server: &Server) {
+    let mut reconciled = server.shared.reconciled.subscribe();
+    let (raft, mut leader) = (server.raft(), server.raft().watch_leader());
+    let done = async {
+        loop {
+            let is_another =
+                leader.borrow_and_update().as_ref().is_some_and(|l| l.id != *raft.id());
+            if is_another || *reconciled.borrow_and_update() {
+                return;
+            }
+            let changed = tokio::select! {
+                changed = leader.changed() => changed,
+                changed = reconciled.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    };
+    // Too long a wait is none for the agent: its own call will tell what is wrong.
+    let _ = timeout(server.shared.options.hold_timeout, done).await;
 }

@@ -17,7 +17,6 @@ use telemetry::names;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
-use types::catalog::Node;
 use types::member::Member;
 use types::{NodeName, SecretId};
 
@@ -44,12 +43,14 @@ const BARRIER_TIMEOUT: Duration = Duration::from_secs(120);
 /// gone at once, their changes share the syncs of the log.
 const CHANGES_MAX: usize = 64;
 
-/// Reconciles for as long as it runs: while this server leads.
+/// Reconciles for as long as it runs: while this server leads. Tells when everything was
+/// looked at.
 pub(crate) async fn run(
     server: &Server,
-    own: &Node,
+    own: &NodeName,
     members: &mut watch::Receiver<Vec<Member>>,
     on_duty: &OnDuty,
+    tell: impl Fn(),
 ) {
     let mut passes = tokio::time::interval(PASS_INTERVAL);
     passes.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -64,6 +65,9 @@ pub(crate) async fn run(
             true => pass(server, own, (&present, &mut strangers), on_duty).await,
             false => follow(server, own, (&known, &present), on_duty).await,
         };
+        if is_pass {
+            tell();
+        }
         known = present;
         if !done {
             passes.reset_after(RETRY_INTERVAL);
@@ -74,7 +78,7 @@ pub(crate) async fn run(
 /// Looks at everything. False if anything failed.
 async fn pass(
     server: &Server,
-    own: &Node,
+    own: &NodeName,
     (members, strangers): (&[Member], &mut Strangers),
     on_duty: &OnDuty,
 ) -> bool {
@@ -121,7 +125,7 @@ impl Strangers {
 /// Looks at what changed. False if anything failed.
 async fn follow(
     server: &Server,
-    own: &Node,
+    own: &NodeName,
     (known, present): (&[Member], &[Member]),
     on_duty: &OnDuty,
 ) -> bool {

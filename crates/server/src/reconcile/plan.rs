@@ -66,9 +66,8 @@ impl Reason {
 pub(super) struct World<'w> {
     /// The catalog.
     pub(super) state: &'w State,
-    /// What this server's agent says of its node. It registers the same at the same time,
-    /// and whichever comes second must change nothing.
-    pub(super) own: &'w Node,
+    /// The node of this server.
+    pub(super) own: &'w NodeName,
 }
 
 impl World<'_> {
@@ -91,7 +90,7 @@ impl World<'_> {
 
     /// What a member that is no longer one calls for.
     pub(super) fn plan_gone(&self, member: &Member, reason: Reason) -> Plan {
-        if same_name(&member.name, self.own.node.as_str()) {
+        if same_name(&member.name, self.own.as_str()) {
             return Plan::default();
         }
         let known = self.node(&member.name).is_some();
@@ -108,7 +107,7 @@ impl World<'_> {
         let watched = self.state.peek_prefix(&CHECKS, b"").filter(|check| {
             check.check_id.as_str() == SERF_HEALTH
                 && check.peer_name.is_empty()
-                && !same_name(check.node.as_str(), self.own.node.as_str())
+                && !same_name(check.node.as_str(), self.own.as_str())
                 && !known.contains(&check.node.as_str().to_lowercase())
         });
         watched.map(|check| (check.node.clone(), self.plan_stranger(&check.node))).collect()
@@ -137,8 +136,6 @@ impl World<'_> {
         {
             return None;
         }
-        let same = same_name(self.own.node.as_str(), name);
-        let node = node.or_else(|| same.then_some(self.own));
         let mut meta = node.and_then(|node| node.meta.clone()).unwrap_or_default();
         if let Some(version) = server_member::version(member) {
             meta.insert("consul-version".to_owned(), version.to_owned());

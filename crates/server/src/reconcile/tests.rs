@@ -15,13 +15,12 @@ const SERVER: &str = "role=consul id=u-s port=8300 build=1.21.4:abc raft_vsn=3 g
 struct World {
     fsm: Fsm,
     index: u64,
-    own: Node,
+    own: NodeName,
 }
 
 impl World {
     fn new() -> Self {
-        let own = Node { node: "Me".into(), address: "10.0.0.9".into(), ..Node::default() };
-        Self { fsm: Fsm::new(Store::new(&domains::tables())), index: 0, own }
+        Self { fsm: Fsm::new(Store::new(&domains::tables())), index: 0, own: "Me".into() }
     }
 
     fn apply(&mut self, command: FsmCommand) {

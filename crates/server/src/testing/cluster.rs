@@ -16,7 +16,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use types::autopilot::AutopilotConfiguration;
-use types::catalog::Node;
+use types::coordinate::DatacenterMap;
+use types::keyring::{KeyringOperation, KeyringRequest, KeyringResponse};
 use types::kv::KvEntry;
 use types::member::{Member, MemberStatus};
 use types::{Datacenter, GoDuration, SecretId};
@@ -25,7 +26,7 @@ use contract::{CallError, Consistency, ReadFacts, ReadOptions};
 
 use crate::endpoint::Endpoint;
 use crate::fsm::Fsm;
-use crate::gossip::Gossip;
+use crate::gossip::{Gossip, PoolKind};
 use crate::peers::{Peers, RaftDial};
 use crate::raft_host::{HostOptions, MemDisk, RaftHost, RaftOptions};
 use crate::raft_transport::{self, Members, TIMEOUT, TransportOptions};
@@ -71,6 +72,25 @@ impl Gossip for FakeGossip {
 
     fn distance(&self, _server: &ServerAddr) -> Option<f64> {
         None
+    }
+
+    fn datacenter_maps(&self) -> BoxFuture<'_, Vec<DatacenterMap>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    /// The datacenter stands in the name of who answers.
+    fn operate_keys<'g>(
+        &'g self,
+        pool: PoolKind,
+        operation: KeyringOperation,
+        _request: &'g KeyringRequest,
+    ) -> BoxFuture<'g, Option<KeyringResponse>> {
+        let answer = KeyringResponse {
+            wan: pool == PoolKind::Wan,
+            messages: [(self.own.clone(), operation.as_str().to_owned())].into(),
+            ..KeyringResponse::default()
+        };
+        Box::pin(async { Some(answer) })
     }
 
     fn leave(&self) -> BoxFuture<'_, Result<(), String>> {
@@ -271,7 +291,7 @@ impl Cluster {
         let endpoint = Endpoint::new(server.clone(), incoming.expect("the host made it"));
         let service = Arc::new(endpoint);
         tasks.spawn(rpc::serve(listener, ServeOptions::default(), service, stops.clone()));
-        let own = Node { node: addr.name.as_str().into(), ..Node::default() };
+        let own = addr.name.as_str().into();
         let members = self.members.subscribe();
         tasks.spawn(crate::leader::run(server.clone(), own, members, stops));
         Running { server, addr, gossip, stop, tasks }
