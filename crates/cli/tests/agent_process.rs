@@ -8,6 +8,8 @@ mod support;
 
 #[path = "agent_process/cluster.rs"]
 mod cluster;
+#[path = "agent_process/datacenters.rs"]
+mod datacenters;
 #[path = "agent_process/explain.rs"]
 mod explain;
 #[path = "agent_process/locks.rs"]

@@ -199,6 +199,11 @@ pub(crate) fn until_some<T>(look: impl Fn() -> Result<T, String>) -> T {
 
 /// Asks whoever listens on a port.
 pub(crate) fn http(port: u16, method: &str, target: &str, body: &str) -> (u16, String) {
+    receive(send(port, method, target, body))
+}
+
+/// Asks, and leaves the answer for [`receive`].
+pub(crate) fn send(port: u16, method: &str, target: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let length = body.len();
@@ -207,6 +212,11 @@ pub(crate) fn http(port: u16, method: &str, target: &str, body: &str) -> (u16, S
          Content-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).unwrap();
+    stream
+}
+
+/// Waits for the answer to what was sent.
+pub(crate) fn receive(mut stream: TcpStream) -> (u16, String) {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let answer = text(&answer);
