@@ -53,8 +53,8 @@ use register::{Plan, Rules};
 use state::{LocalCheck, State};
 use sync::Syncer;
 
-/// How long a registration waits for the catalog to be told of it.
-const TELLING_TIME: Duration = Duration::from_millis(100);
+/// How long a change waits for the catalog to be told of it.
+const TELLING_TIME: Duration = Duration::from_secs(1);
 
 /// What the local part needs to start.
 pub(crate) struct LocalOptions {
@@ -450,10 +450,9 @@ impl Shared {
         }
     }
 
-    /// Waits until the catalog was told of a service, so that who registered it finds
-    /// it there; not for long, because the catalog may be away.
-    async fn until_told(&self, service: &ServiceId) {
-        let lane = sync::Lane::Service(service.clone());
+    /// Waits until the catalog was told of what was changed, so that who changed it finds
+    /// that there; not for long, because the catalog may be away.
+    async fn until_told(&self, lane: sync::Lane) {
         let mut progress = self.progress.subscribe();
         let told = async {
             loop {

@@ -14,6 +14,7 @@ use types::{CheckId, Datacenter, NodeName, SecretId, ServiceId};
 
 use super::register::{Asking, may_write_check, plan_check, plan_service, unlisted_checks};
 use super::state::{LocalCheck, maintenance_check, service_maintenance};
+use super::sync::Lane;
 use super::view::{AgentService, ServiceHealth};
 use super::{Local, state, unix_now};
 
@@ -47,7 +48,7 @@ impl Local {
         })?;
         warn_of_undiscoverable_name(definition);
         self.shared.settle(ticket).await?;
-        self.shared.until_told(&definition.effective_id()).await;
+        self.shared.until_told(Lane::Service(definition.effective_id())).await;
         Ok(())
     }
 
@@ -65,7 +66,9 @@ impl Local {
             let changes = self.shared.remove_service(inner, id);
             Ok::<_, CallError>(self.shared.enqueue(changes))
         })?;
-        self.shared.settle(ticket).await
+        self.shared.settle(ticket).await?;
+        self.shared.until_told(Lane::Service(id.clone())).await;
+        Ok(())
     }
 
     /// Registers a check of the node, or of a service that is here.
@@ -76,12 +79,18 @@ impl Local {
     ) -> Result<(), CallError> {
         let who = self.authorizer(token);
         let asking = Asking { origin: Origin::Api, token, who: &who };
-        let ticket = self.shared.change(|inner| {
+        let (ticket, lanes) = self.shared.change(|inner| {
             let plan = plan_check(&inner.rules, &inner.state, definition, asking)?;
+            let lanes: Vec<Lane> =
+                plan.checks.iter().map(|new| Lane::of_check(&new.check)).collect();
             let changes = self.shared.put(inner, plan)?;
-            Ok::<_, CallError>(self.shared.enqueue(changes))
+            Ok::<_, CallError>((self.shared.enqueue(changes), lanes))
         })?;
-        self.shared.settle(ticket).await
+        self.shared.settle(ticket).await?;
+        for lane in lanes {
+            self.shared.until_told(lane).await;
+        }
+        Ok(())
     }
 
     /// Removes a check.
@@ -91,13 +100,16 @@ impl Local {
         token: &SecretId,
     ) -> Result<(), CallError> {
         let who = self.authorizer(token);
-        let ticket = self.shared.change(|inner| {
+        let (ticket, lane) = self.shared.change(|inner| {
             let known = inner.state.check(id).ok_or_else(|| unknown_check(id))?;
             may_write_check(&inner.rules, &known.check, &who)?;
+            let lane = Lane::of_check(&known.check);
             let changes = self.shared.remove_check(inner, id);
-            Ok::<_, CallError>(self.shared.enqueue(changes))
+            Ok::<_, CallError>((self.shared.enqueue(changes), lane))
         })?;
-        self.shared.settle(ticket).await
+        self.shared.settle(ticket).await?;
+        self.shared.until_told(lane).await;
+        Ok(())
     }
 
     /// Tells a TTL check its status. When this returns, the state shows it.
@@ -109,14 +121,15 @@ impl Local {
         token: &SecretId,
     ) -> Result<(), CallError> {
         let who = self.authorizer(token);
-        let updates = {
+        let (updates, lane) = {
             let inner = self.shared.lock();
             let known = inner.state.check(id).ok_or_else(|| unknown_check(id))?;
             may_write_check(&inner.rules, &known.check, &who)?;
             let handle = inner.running.get(id).ok_or_else(|| NotTtl(id.clone()));
-            handle
+            let updates = handle
                 .and_then(checks::CheckHandle::updates)
-                .map_err(|error| CallError::failed(error.to_string()))?
+                .map_err(|error| CallError::failed(error.to_string()))?;
+            (updates, Lane::of_check(&known.check))
         };
         updates.update(status, output).await;
         let ticket = {
@@ -127,7 +140,9 @@ impl Local {
                 _ => None,
             }
         };
-        self.shared.settle(ticket).await
+        self.shared.settle(ticket).await?;
+        self.shared.until_told(lane).await;
+        Ok(())
     }
 
     /// Puts the node into maintenance mode, or takes it out.

@@ -68,6 +68,14 @@ pub(crate) enum Lane {
     Check(CheckId),
 }
 
+impl Lane {
+    /// That of a check: its service's, if it has one.
+    pub(crate) fn of_check(check: &HealthCheck) -> Self {
+        let (service, id) = (check.service_id.clone(), check.check_id.clone());
+        Target::Check { service, id }.lane()
+    }
+}
+
 impl Target {
     fn lane(&self) -> Lane {
         match self {

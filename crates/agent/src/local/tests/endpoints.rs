@@ -115,21 +115,22 @@ async fn the_recorded_dialogue_of_consul_is_repeated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_registration_reaches_the_catalog_at_once() {
+async fn whoever_changes_something_finds_that_in_the_catalog_at_once() {
     let catalog = Arc::new(FakeCatalog::default());
     let local = Local::start(options(), catalog.clone()).unwrap();
     let endpoints = Endpoints::new(&local);
     let body = json!({"Name": "web", "Check": {"TTL": "1h"}}).to_string();
     endpoints.call("PUT /v1/agent/service/register", body.into_bytes()).await.unwrap();
-    catalog.until(|catalog| catalog.service("web").is_some()).await;
+    assert!(catalog.service("web").is_some());
     endpoints.call("PUT /v1/agent/check/pass/service:web?note=ok", Vec::new()).await.unwrap();
-    catalog
-        .until(|catalog| {
-            catalog.check("service:web").is_some_and(|c| c.status.as_str() == "passing")
-        })
-        .await;
+    assert_eq!(catalog.check("service:web").unwrap().status.as_str(), "passing");
+    let body = json!({"ID": "mem", "Name": "memory", "TTL": "1h"}).to_string();
+    endpoints.call("PUT /v1/agent/check/register", body.into_bytes()).await.unwrap();
+    assert!(catalog.check("mem").is_some());
+    endpoints.call("PUT /v1/agent/check/deregister/mem", Vec::new()).await.unwrap();
+    assert_eq!(catalog.check("mem"), None);
     endpoints.call("PUT /v1/agent/service/deregister/web", Vec::new()).await.unwrap();
-    catalog.until(|catalog| catalog.service("web").is_none()).await;
+    assert!(catalog.service("web").is_none());
     assert_eq!(catalog.check("service:web"), None);
     local.shutdown().await;
 }
