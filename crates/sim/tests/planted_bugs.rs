@@ -52,7 +52,7 @@ found! {
         by "leader completeness" | "committed never lost";
     nonvoters_that_count_for_the_quorum: NonvotersCount within 60
         by "leader completeness" | "committed never lost" | "liveness";
-    conflicting_entries_that_are_kept: ConflictIgnored within 60
+    conflicting_entries_that_are_kept: ConflictIgnored within 400
         by "log matching" | "committed never lost";
     entries_applied_twice_after_a_restart: ApplyTwiceAfterRestart within 10 by "equal states";
     a_state_machine_that_depends_on_the_server: UnequalApply within 10 by "equal states";

@@ -127,7 +127,7 @@ mod tests {
             ("consul kv get -ke", "-keys"),
             ("consul kv get --ca-", "-ca-file -ca-path"),
             ("consul kv get -recurse -re", "-recurse"),
-            ("consul operator raft ", "list-peers remove-peer transfer-leader"),
+            ("consul operator raft ", "list-peers recover remove-peer transfer-leader"),
             ("consul tls c", "ca cert"),
             ("consul kv get foo", ""),
             ("consul kv get ", ""),
