@@ -42,7 +42,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use types::catalog::{Node, NodeService};
 use types::check::{HealthCheck, Status};
-use types::{CheckId, NodeName, ServiceId};
+use types::{CheckId, NodeName};
 
 use crate::endpoint::AuthorizerHook;
 use catalog::Catalog;
