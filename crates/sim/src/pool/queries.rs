@@ -50,9 +50,11 @@ pub(super) fn ask(network: &mut Network) {
     let mut names = None;
     if network.rng.u8(0..3) == 0 {
         let all = network.agents.iter().filter(|agent| agent.twin_of.is_none());
-        let all: Vec<String> = all.map(|agent| agent.name.clone()).collect();
-        let some = network.rng.choose_multiple(all, NAMES_MAX);
-        names = Some(some.into_iter().filter(|_| network.rng.bool()).collect::<Vec<_>>());
+        let mut all: Vec<String> = all.map(|agent| agent.name.clone()).collect();
+        network.rng.shuffle(&mut all);
+        names = Some(
+            all.into_iter().take(NAMES_MAX).filter(|_| network.rng.bool()).collect::<Vec<_>>(),
+        );
     }
     let (acknowledge, relays) = (network.rng.bool(), network.rng.u8(0..4));
     let number = network.asked.len();
