@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 
 use crate::machine;
-use crate::server::{Kind, free_ports};
+use crate::server::{Kind, free_ports, start_logged};
 use crate::wire::http;
 
 /// The longest until a leader is known, and until a server that was started answers.
@@ -108,14 +108,8 @@ impl Cluster {
     pub(crate) fn start_one(&mut self, number: usize) -> anyhow::Result<()> {
         let member = &mut self.members[number];
         let log = File::options().create(true).append(true).open(&member.log)?;
-        let child = Command::new(&member.program)
-            .args(&member.words)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {}", member.program.display()))?;
-        member.child = Some(child);
+        let mut command = Command::new(&member.program);
+        member.child = Some(start_logged(command.args(&member.words), log)?);
         Ok(())
     }
 

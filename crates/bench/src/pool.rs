@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::machine;
-use crate::server::free_ports;
+use crate::server::{free_ports, start_logged};
 
 /// The longest until a pool has formed, and until all know of something.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -183,14 +183,8 @@ impl Pool {
     pub(crate) fn run(&mut self, number: usize) -> anyhow::Result<()> {
         let agent = &mut self.agents[number];
         let log = File::create(&agent.log)?;
-        let child = Command::new(&self.program)
-            .args(&agent.words)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {}", self.program.display()))?;
-        agent.child = Some(child);
+        let mut command = Command::new(&self.program);
+        agent.child = Some(start_logged(command.args(&agent.words), log)?);
         agent.reader = Some((File::open(&agent.log)?, String::new()));
         Ok(())
     }

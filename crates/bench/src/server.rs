@@ -101,12 +101,7 @@ impl Server {
         }
         let log = File::create(directory.path().join("log"))?;
         let started = Instant::now();
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+        let child = start_logged(&mut command, log)?;
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut server = Self {
             kind,
@@ -220,6 +215,19 @@ fn etcd_options(command: &mut Command, directory: &Path, ports: &[u16]) {
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
         .arg(format!("--initial-cluster=bench={peer}"));
+}
+
+/// Starts a program that reads nothing and says everything to its log.
+///
+/// # Errors
+/// The program does not start.
+pub(crate) fn start_logged(command: &mut Command, log: File) -> anyhow::Result<Child> {
+    command
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))
 }
 
 /// Some ports that are free for TCP and UDP just now, below those the kernel gives to outgoing connections.
