@@ -6,6 +6,7 @@ use contract::remote::{QueryOptions, decode_reply, encode};
 use contract::{CallError, ReadOptions};
 use grpc::messages::{TransferLeaderRequest, TransferLeaderResponse};
 use grpc::{Failure, TOKEN_METADATA, paths};
+use serde::de::DeserializeOwned;
 use server::EventFireRequest;
 use server::endpoint::HealthReply;
 use types::autopilot::{AutopilotState, OperatorHealth};
@@ -23,30 +24,33 @@ pub(crate) fn is_unknown_method(text: &str) -> bool {
 }
 
 impl Client {
+    /// Asks, and reads the answer.
+    async fn ask_for<R: DeserializeOwned>(
+        &self,
+        method: &str,
+        args: Bytes,
+    ) -> Result<R, CallError> {
+        decode_reply(method, &self.ask(method, args).await?)
+    }
+
     /// `Status.Leader`.
     pub(crate) async fn leader_address(&self, dc: &Datacenter) -> Result<String, CallError> {
-        let method = "Status.Leader";
-        decode_reply(method, &self.ask(method, in_datacenter(dc)).await?)
+        self.ask_for("Status.Leader", in_datacenter(dc)).await
     }
 
     /// `Status.Peers`.
     pub(crate) async fn peer_addresses(&self, dc: &Datacenter) -> Result<Vec<String>, CallError> {
-        let method = "Status.Peers";
-        decode_reply(method, &self.ask(method, in_datacenter(dc)).await?)
+        self.ask_for("Status.Peers", in_datacenter(dc)).await
     }
 
     /// `Catalog.ListDatacenters`.
     pub(crate) async fn datacenters(&self) -> Result<Vec<Datacenter>, CallError> {
-        let method = "Catalog.ListDatacenters";
-        let args = encode(&QueryOptions::default());
-        decode_reply(method, &self.ask(method, args).await?)
+        self.ask_for("Catalog.ListDatacenters", encode(&QueryOptions::default())).await
     }
 
     /// `Coordinate.ListDatacenters`.
     pub(crate) async fn datacenter_maps(&self) -> Result<Vec<DatacenterMap>, CallError> {
-        let method = "Coordinate.ListDatacenters";
-        let args = encode(&contract::remote::Nothing {});
-        decode_reply(method, &self.ask(method, args).await?)
+        self.ask_for("Coordinate.ListDatacenters", encode(&contract::remote::Nothing {})).await
     }
 
     /// `Operator.RaftGetConfiguration`.
@@ -54,9 +58,7 @@ impl Client {
         &self,
         options: &ReadOptions,
     ) -> Result<RaftConfiguration, CallError> {
-        let method = "Operator.RaftGetConfiguration";
-        let args = encode(&QueryOptions::new(options, ""));
-        decode_reply(method, &self.ask(method, args).await?)
+        self.ask_for("Operator.RaftGetConfiguration", encode(&QueryOptions::new(options, ""))).await
     }
 
     /// `Operator.RaftRemovePeerByID` and `Operator.RaftRemovePeerByAddress`.
@@ -121,9 +123,9 @@ impl Client {
         &self,
         options: &ReadOptions,
     ) -> Result<AutopilotState, CallError> {
-        let method = "Operator.AutopilotState";
-        let args = encode(&QueryOptions::new(options, ""));
-        let reply: AutopilotStateReply = decode_reply(method, &self.ask(method, args).await?)?;
+        let reply: AutopilotStateReply = self
+            .ask_for("Operator.AutopilotState", encode(&QueryOptions::new(options, "")))
+            .await?;
         Ok(reply.into())
     }
 
@@ -132,9 +134,8 @@ impl Client {
         &self,
         options: &ReadOptions,
     ) -> Result<OperatorHealth, CallError> {
-        let method = "Operator.ServerHealth";
-        let args = encode(&QueryOptions::new(options, ""));
-        let reply: HealthReply = decode_reply(method, &self.ask(method, args).await?)?;
+        let reply: HealthReply =
+            self.ask_for("Operator.ServerHealth", encode(&QueryOptions::new(options, ""))).await?;
         Ok(reply.into())
     }
 
